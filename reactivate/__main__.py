@@ -1,0 +1,5 @@
+"""`python -m reactivate`."""
+
+from reactivate.cli.main import run
+
+run()

@@ -1,0 +1,1 @@
+"""Markdown checklists: parsed into a `Checklist`, refused with every fault at once."""

@@ -1,0 +1,1 @@
+"""Criteria × measurements → verdicts. Pure: no process, no clock, no disk."""

@@ -1,0 +1,1 @@
+"""One file per instrument, one contract (see `contract`)."""

@@ -1,0 +1,101 @@
+"""What can be measured and asked for in a criterion: the names, their units and their source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reactivate.evidence import Bound, Check, Dimension
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A name that a criterion may use.
+
+    Attributes:
+        name: dotted name, e.g. `stack.peak`.
+        dimension: what the number counts.
+        checks: the checks in which an instrument produces it.
+        instrument: the instrument that produces it.
+        meaning: one line for `reactivate checklist metrics`.
+        per_operation: whether a value exists for each named operation.
+        asks: the bound that the metric itself asks for. A `Bound.LOWER` value of a metric that
+            asks for a lower bound is the whole answer, not a part of it.
+    """
+
+    name: str
+    dimension: Dimension
+    checks: frozenset[Check]
+    instrument: str
+    meaning: str
+    per_operation: bool = False
+    asks: Bound = Bound.EXACT
+
+
+_ALL = frozenset(Check)
+_BASELINE = frozenset({Check.BASELINE})
+_TRACE = frozenset({Check.TRACE})
+_OVERFLOW = frozenset({Check.OVERFLOW})
+
+# fmt: off
+_TABLE = (
+    # name, dimension, checks, instrument, per operation,
+    #   meaning
+    ("stack.peak", Dimension.BYTES, _BASELINE, "watermark", True,
+     "deepest byte written, counted from the top of the thread's stack mapping"),
+    ("stack.operation", Dimension.BYTES, _BASELINE, "watermark", True,
+     "deepest byte written, counted from the idle stack pointer: what the operation takes"),
+    ("stack.idle", Dimension.BYTES, _BASELINE, "watermark", False,
+     "depth of the sleeping thread, from the top of its stack mapping"),
+    ("stack.limit", Dimension.BYTES, _ALL, "procfs", False,
+     "how deep the thread's stack can become"),
+    ("rss.idle", Dimension.BYTES, _BASELINE, "memory", False,
+     "resident memory after the mount, before the first operation"),
+    ("rss.peak", Dimension.BYTES, _BASELINE, "memory", False,
+     "largest resident memory during the workload"),
+    ("faults.minor", Dimension.COUNT, _BASELINE, "memory", False,
+     "page faults during the workload that needed no disk"),
+    ("faults.major", Dimension.COUNT, _BASELINE, "memory", False,
+     "page faults during the workload that waited for a disk"),
+    ("latency.p50", Dimension.NANOSECONDS, _BASELINE, "latency", True,
+     "median duration of an operation as its caller sees it"),
+    ("latency.p99", Dimension.NANOSECONDS, _BASELINE, "latency", True,
+     "99th percentile of an operation's duration as its caller sees it"),
+    ("growth.depth", Dimension.BYTES, _TRACE, "growth", False,
+     "deepest stack page touched during the workload, from the top of the mapping"),
+    ("growth.pages", Dimension.COUNT, _TRACE, "growth", False,
+     "stack pages touched for the first time during the workload"),
+    ("growth.alerts", Dimension.COUNT, _TRACE, "growth", False,
+     "first touches beyond 75 % of the thread's limit"),
+    ("requests.total", Dimension.COUNT, _TRACE, "lifecycle", False,
+     "FUSE requests that the kernel sent to the daemon"),
+    ("requests.unanswered", Dimension.COUNT, _TRACE, "lifecycle", False,
+     "FUSE requests still without an answer after the workload"),
+    ("requests.errors", Dimension.COUNT, _TRACE, "lifecycle", False,
+     "FUSE requests answered with an error other than a failed lookup"),
+    ("stack.recursion", Dimension.COUNT, _TRACE, "deepest", True,
+     "most frames of one function in the call chain at the deepest point"),
+    ("stack.frame", Dimension.BYTES, _TRACE, "deepest", True,
+     "largest single frame in the call chain at the deepest point"),
+    ("stack.attributed", Dimension.RATIO, _TRACE, "deepest", True,
+     "share of the bytes above the deepest point that belong to a known frame"),
+    ("overflow.crashes", Dimension.COUNT, _OVERFLOW, "smallest_stack", False,
+     "deaths of the daemon under the workload with a quarter of its stack"),
+    ("overflow.reproduced", Dimension.COUNT, _OVERFLOW, "smallest_stack", False,
+     "deaths proven to be stack overflows below the smallest stack: the red test of this gate"),
+    ("stack.minimum", Dimension.BYTES, _OVERFLOW, "smallest_stack", False,
+     "least stack limit with which the workload survives"),
+)
+# fmt: on
+
+METRICS: dict[str, Metric] = {
+    name: Metric(
+        name=name,
+        dimension=dimension,
+        checks=checks,
+        instrument=instrument,
+        per_operation=per_operation,
+        meaning=meaning,
+        asks=_ASKS.get(name, Bound.EXACT),
+    )
+    for name, dimension, checks, instrument, per_operation, meaning in _TABLE
+}

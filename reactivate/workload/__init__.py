@@ -1,0 +1,1 @@
+"""What is done to the mount while instruments look."""

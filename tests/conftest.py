@@ -1,0 +1,50 @@
+"""What every test may need: skips that name what is missing, and a check that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _missing(what: str) -> None:
+    """Skip, or fail where a skip would be a silent pass."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI this test must run, but {what}")
+    pytest.skip(what)
+
+
+def _fuse_mounts() -> set[str]:
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    return {line.split()[1] for line in lines.splitlines() if line.split()[2].startswith("fuse.")}
+
+
+@pytest.fixture
+def needs_fuse() -> Iterator[None]:
+    """Skips without /dev/fuse or fusermount3; fails if the test leaves a FUSE mount behind."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        _missing("/dev/fuse cannot be opened")
+    if shutil.which("fusermount3") is None:
+        _missing("fusermount3 is not installed (Debian package fuse3)")
+    before = _fuse_mounts()
+    yield
+    left = _fuse_mounts() - before
+    assert not left, f"mounts left behind: {left}"
+
+
+@pytest.fixture
+def needs_root() -> None:
+    """Skips without root."""
+    if os.geteuid() != 0:
+        _missing("it is not run as root")
+
+
+@pytest.fixture
+def project_root() -> Path:
+    """The source checkout."""
+    return ROOT

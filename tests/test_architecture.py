@@ -1,0 +1,97 @@
+"""The house's directions: who may import whom, and what must stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "reactivate"
+
+SMALL = {"errors", "evidence", "metrics", "units", "procfs", "workspace", "__init__"}
+# Who may import whom; every part may import itself and the small things.
+ALLOWED: dict[str, set[str]] = {
+    "checklist": set(),
+    "ledger": {"gate"},
+    "gate": {"checklist"},
+    "target": set(),
+    "workload": {"target"},
+    "instrument": {"target", "workload"},
+    "run": {"target", "workload", "instrument", "checklist", "gate"},
+    "campaign": {"checklist", "gate", "ledger", "run", "target", "report"},
+    "report": {"checklist", "gate", "ledger"},
+    "cli": {
+        "checklist", "gate", "ledger", "run", "campaign", "report",
+        "target", "workload", "instrument",
+    },
+}  # fmt: skip
+PURE = ["checklist/language.py", "campaign/machine.py", "gate"]
+IMPURE_MODULES = {"os", "subprocess", "time", "trio", "socket", "sqlite3", "datetime", "shutil"}
+
+
+def _imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+def _modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if "_template" not in p.parts)
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    relative = path.relative_to(PACKAGE)
+    part = relative.parts[0].removesuffix(".py")
+    for name in _imports(path):
+        pieces = name.split(".")
+        if pieces[0] != "reactivate" or len(pieces) == 1:
+            continue
+        other = pieces[1]
+        if other == part or other in SMALL:
+            continue
+        if part == "__main__":
+            assert other == "cli"
+            continue
+        assert other in ALLOWED.get(part, set()), f"{relative} imports {name}"
+
+
+def test_pure_parts_touch_neither_process_nor_clock_nor_disk() -> None:
+    for entry in PURE:
+        target = PACKAGE / entry
+        files = sorted(target.rglob("*.py")) if target.is_dir() else [target]
+        assert files
+        for path in files:
+            roots = {name.split(".")[0] for name in _imports(path)}
+            assert not roots & IMPURE_MODULES, f"{path}: {roots & IMPURE_MODULES}"
+
+
+def test_help_loads_no_heavy_library() -> None:
+    heavy = ["trio", "sqlite_utils", "transitions", "markdown_it", "tomlkit"]
+    code = (
+        "import sys; from typer.testing import CliRunner; from reactivate.cli.main import app; "
+        "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r.output; "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_no_module_holds_more_than_one_idea() -> None:
+    long = {
+        str(p.relative_to(PACKAGE)): n
+        for p in _modules()
+        if (n := len(p.read_text(encoding="utf-8").splitlines())) > 450
+    }
+    assert not long
