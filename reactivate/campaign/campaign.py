@@ -1,0 +1,385 @@
+"""A campaign in a workspace: each call does exactly one thing and puts it on record.
+
+The machine is rebuilt from the ledger's events for every call; what a step did is written in one
+transaction; a step that does not end leaves an attempt that the next call finds interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from reactivate.campaign import commands, measuring, recording, wording
+from reactivate.campaign.criteria import gate_criteria, left_out, require_passable
+from reactivate.campaign.deciding import advance, gate_decision
+from reactivate.campaign.events import EventKind
+from reactivate.campaign.machine import replay
+from reactivate.campaign.measuring import Ground, Stage
+from reactivate.campaign.outcome import Command, Line, Outcome, StepReport
+from reactivate.campaign.passage import Passage
+from reactivate.campaign.states import Complete, Step, StepKind, Waiting
+from reactivate.checklist.model import Phase, PhaseKind
+from reactivate.checklist.parse import load
+from reactivate.errors import (
+    ComponentNotEnabledError,
+    LedgerError,
+    MeasurementError,
+    ReactivateError,
+    UsageError,
+)
+from reactivate.evidence import Verdict
+from reactivate.instrument.contract import Reporter
+from reactivate.ledger.records import JSON, AttemptRecord, DecisionDraft
+from reactivate.ledger.store import Ledger
+from reactivate.target.config import load_target, target_path
+from reactivate.target.reap import reap
+from reactivate.workspace import Workspace
+
+_GONE = "the process that ran it ended before it was recorded"
+
+
+@contextmanager
+def opened(workspace: Workspace) -> Iterator[Campaign]:
+    """Open the workspace's campaign for writing; removes what a killed call left behind.
+
+    Raises:
+        LedgerLockedError: another call is writing.
+        ChecklistError, ConfigurationError: nothing was run.
+    """
+    settings = workspace.settings()
+    checklist = load(settings.checklist)
+    require_passable(checklist)
+    spec = load_target(target_path(workspace, settings.target))
+    _same_components(checklist.components, tuple(c.id for c in spec.components), spec.name)
+    with Ledger.open(workspace.ledger, writer=True) as ledger:
+        removed = reap(workspace)
+        interrupted = ledger.interrupt_open_attempts(_GONE)
+        ground = Ground(workspace=workspace, checklist=checklist, spec=spec, ledger=ledger)
+        recording.start_if_new(ground)
+        yield Campaign(ground, recovered=wording.recovered(interrupted, removed))
+
+
+def _same_components(asked: Sequence[str], known: Sequence[str], target: str) -> None:
+    missing = [component for component in asked if component not in known]
+    if missing:
+        raise UsageError(
+            f"The target {target} has no component {', '.join(missing)}",
+            why=f"the checklist asks for it; the target has: {', '.join(known) or 'none'}",
+            hint="correct the checklist, or name another target in configs/campaign.toml",
+        )
+
+
+class Campaign:
+    """One passage through a checklist, open for writing."""
+
+    def __init__(self, ground: Ground, *, recovered: Sequence[Line] = ()) -> None:
+        self._ground = ground
+        self._recovered = list(recovered)
+
+    # What a person decides
+
+    def confirm(self, items: Sequence[str], *, everything: bool, who: str) -> StepReport:
+        """Confirm items that are for people.
+
+        Raises:
+            UsageError: none named, unknown, or not open now.
+        """
+        passage = self._passage()
+        chosen = commands.items_to_confirm(passage, items, everything=everything)
+        self._confirm(passage, chosen, who=who, unattended=False)
+        return self._recorded(passage, f"{len(chosen)} items confirmed by {who}.")
+
+    def retry(self, *, who: str) -> StepReport:
+        """Begin a refused or rolled back component again, after a fix."""
+        passage = self._passage()
+        phase = commands.require_retry(passage)
+        self._decide(EventKind.RETRIED, phase, reason="a fix was made", who=who)
+        return self._recorded(
+            passage, f"{phase} is built and proven again, then all of its checks run again."
+        )
+
+    def waive(self, criterion: str, *, reason: str, who: str) -> StepReport:
+        """Take the risk of one failed criterion."""
+        passage = self._passage()
+        phase, identity = commands.require_waive(passage, criterion, reason)
+        self._decide(EventKind.WAIVED, phase, reason=reason, who=who, criterion=identity)
+        return self._recorded(passage, f"{identity} is waived by {who}: {reason}")
+
+    def roll_back(self, *, reason: str, who: str) -> StepReport:
+        """Switch a component off again."""
+        passage = self._passage()
+        phase = commands.require_rollback(passage, reason)
+        self._decide(EventKind.ROLLED_BACK, phase, reason=reason, who=who)
+        return self._recorded(passage, f"{phase} is off again: {reason}")
+
+    # What the tool does by itself
+
+    def announcement(self) -> str:
+        """What the next step will do, before it is done."""
+        return wording.announcement(self._passage())
+
+    def step(self, *, who: str, yes: bool, reporter: Reporter) -> StepReport:
+        """Perform exactly one step.
+
+        Args:
+            who: on whose behalf, for the record.
+            yes: confirm open items unattended, then perform the step they held up.
+
+        Raises:
+            ReactivateError: the step broke; that is on record, and the state did not move.
+        """
+        passage = self._passage()
+        step = passage.next_step()
+        confirmed: list[Line] = []
+        if isinstance(step, Waiting) and step.items and yes:
+            self._confirm(passage, [i.id for i in step.items], who=who, unattended=True)
+            confirmed = [
+                Line(label="confirm", text=i.text, result="unattended") for i in step.items
+            ]
+            passage = self._passage()
+            step = passage.next_step()
+        lines = [*self._take_recovered(), *confirmed]
+        match step:
+            case Waiting():
+                return wording.waiting(self._ground.checklist, step, lines)
+            case Complete():
+                return wording.complete(self._ground.checklist, lines)
+            case Step(kind=StepKind.PREPARE):
+                return self._prepare(step, lines)
+            case Step(kind=StepKind.ACTIVATE):
+                return self._activate(passage, step, lines)
+            case Step(kind=StepKind.CHECK):
+                return self._check(passage, step, lines, reporter)
+            case Step(kind=StepKind.DOCUMENT):
+                return self._document(passage, step, lines, who)
+            case _:
+                return self._complete(passage, lines, who)
+
+    # One method per step
+
+    def _prepare(self, step: Step, lines: list[Line]) -> StepReport:
+        recording.append(self._ground, EventKind.PREPARED, step.phase, {})
+        return self._advanced(step, lines, "Everything before it is confirmed.")
+
+    def _activate(self, passage: Passage, step: Step, lines: list[Line]) -> StepReport:
+        ground, stage = self._ground, self._stage(passage, step.phase)
+        attempt = ground.ledger.begin_attempt(
+            step.phase, "activate", measuring.environment_of(ground, stage.phase, None)
+        )
+        with self._on_record(attempt, "step", "activate"):
+            done = measuring.enable(ground, stage)
+        witness = "; ".join(done.witnesses.values())
+        recording.finish(
+            ground,
+            attempt,
+            "passed",
+            events=[
+                (
+                    EventKind.ACTIVATED,
+                    {
+                        "artifact_sha256": done.build.artifact_sha256,
+                        "configuration_sha256": done.build.configuration_sha256,
+                        "components": list(done.build.components),
+                        "witness": witness,
+                        "witnesses": dict(done.witnesses),
+                        "previous_artifact_sha256": (
+                            "" if done.previous is None else done.previous.artifact_sha256
+                        ),
+                    },
+                )
+            ],
+            environment=measuring.environment_of(ground, stage.phase, done.build),
+        )
+        lines += wording.activation_lines(done)
+        return self._advanced(step, lines, wording.enabled(stage, done))
+
+    def _check(
+        self, passage: Passage, step: Step, lines: list[Line], reporter: Reporter
+    ) -> StepReport:
+        ground, stage = self._ground, self._stage(passage, step.phase)
+        assert step.check is not None
+        criteria = gate_criteria(ground.checklist, stage.phase, step.check)
+        attempt = ground.ledger.begin_attempt(
+            step.phase,
+            step.check.value,
+            measuring.environment_of(ground, stage.phase, None),
+        )
+        with self._on_record(attempt, "check", step.check.value):
+            done = measuring.check(ground, stage, step.check, criteria, attempt, reporter)
+        waived = frozenset(passage.waivers)
+        events, decisions, outcome = gate_decision(step, done.judgements, waived)
+        recording.finish(
+            ground,
+            attempt,
+            {Outcome.ADVANCED: "passed"}.get(outcome, outcome.value),
+            events=events,
+            measurements=done.run.measurements,
+            judgements=done.judgements,
+            decisions=decisions,
+            environment=measuring.environment_of(ground, stage.phase, done.build),
+        )
+        lines += wording.check_lines(done)
+        unjudged = left_out(ground.checklist, stage.phase, step.check)
+        return StepReport(
+            phase=step.phase,
+            heading=wording.heading(step),
+            outcome=outcome,
+            lines=tuple(lines),
+            check=step.check,
+            judgements=done.judgements,
+            summary=wording.verdict(done, step, outcome, waived, unjudged),
+            commands=self._commands(),
+            folder=f"results/{attempt.folder}/",
+        )
+
+    def _document(self, passage: Passage, step: Step, lines: list[Line], who: str) -> StepReport:
+        recording.decide(self._ground, advance(self._ground, passage, step.phase, who))
+        return self._advanced(step, lines, f"{step.phase} is active.")
+
+    def _complete(self, passage: Passage, lines: list[Line], who: str) -> StepReport:
+        recording.decide(
+            self._ground,
+            DecisionDraft(
+                kind="completed",
+                phase="",
+                reason="every phase is active",
+                who=who,
+                context={"summary": wording.completion(passage)},
+                event=(EventKind.CAMPAIGN_COMPLETED, {"who": who}),
+            ),
+        )
+        return wording.complete(self._ground.checklist, lines)
+
+    # Small things
+
+    def _passage(self) -> Passage:
+        return replay(self._ground.checklist, self._ground.ledger.events())
+
+    def _phase(self, phase_id: str) -> Phase:
+        return self._ground.checklist.phase(phase_id)
+
+    def _stage(self, passage: Passage, phase_id: str) -> Stage:
+        """What is on in a phase, and what the phase adds."""
+        phases = self._ground.checklist.phases
+        phase = self._phase(phase_id)
+        earlier = phases[: phases.index(phase)]
+        before = [p.id for p in earlier if p.kind is PhaseKind.COMPONENT]
+        suites: dict[str, None] = {"posix": None}
+        for each in (*earlier, phase):
+            suites.update(dict.fromkeys(each.workload))
+        added: tuple[str, ...] = ()
+        components: tuple[str, ...] = ()
+        if phase.kind is PhaseKind.COMPONENT:
+            added, components = (phase.id,), (*before, phase.id)
+        elif phase.kind is PhaseKind.INTEGRATION:
+            added = components = tuple(before)
+        else:
+            suites = {"posix": None}
+        return Stage(phase=phase, components=components, added=added, suites=tuple(suites))
+
+    def _confirm(
+        self, passage: Passage, items: Sequence[str], *, who: str, unattended: bool
+    ) -> None:
+        phase = passage.current
+        texts = {item.id: item.text for item in passage.open_items}
+        recording.decide(
+            self._ground,
+            DecisionDraft(
+                kind="confirmed",
+                phase=phase,
+                reason="items of the checklist for people",
+                who=who,
+                unattended=unattended,
+                context={"items": [texts[item] for item in items]},
+                event=(
+                    EventKind.ITEMS_CONFIRMED,
+                    {"items": list(items), "who": who, "unattended": unattended},
+                ),
+            ),
+        )
+
+    def _decide(
+        self, kind: EventKind, phase: str, *, reason: str, who: str, criterion: str | None = None
+    ) -> None:
+        data: dict[str, JSON] = {"who": who, "reason": reason}
+        if criterion is not None:
+            data["criterion"] = criterion
+        refusals = self._ground.ledger.decisions(phase=phase, kind="refused")
+        recording.decide(
+            self._ground,
+            DecisionDraft(
+                kind=kind.value,
+                phase=phase,
+                reason=reason,
+                who=who,
+                criterion=criterion,
+                attempt=refusals[-1].attempt if refusals else None,
+                event=(kind, data),
+            ),
+        )
+
+    @contextmanager
+    def _on_record(self, attempt: AttemptRecord, key: str, name: str) -> Iterator[None]:
+        """A step that breaks is recorded as such before its error goes on."""
+        ledger = self._ground.ledger
+        try:
+            yield
+        except LedgerError:
+            raise
+        except ReactivateError as error:
+            verdict = _verdict_of(error)
+            recording.finish(
+                self._ground,
+                attempt,
+                verdict.value,
+                events=[
+                    (
+                        EventKind.INCONCLUSIVE,
+                        {
+                            key: name,
+                            "outcome": verdict.value,
+                            "reason": f"{error.what}: {error.why}" if error.why else error.what,
+                        },
+                    )
+                ],
+            )
+            raise
+        except BaseException:
+            ledger.interrupt_open_attempts("interrupted, or a bug ended it")
+            raise
+
+    def _advanced(self, step: Step, lines: Sequence[Line], summary: str) -> StepReport:
+        return StepReport(
+            phase=step.phase,
+            heading=wording.heading(step),
+            outcome=Outcome.ADVANCED,
+            lines=tuple(lines),
+            summary=summary,
+            commands=self._commands(),
+        )
+
+    def _recorded(self, before: Passage, summary: str) -> StepReport:
+        return StepReport(
+            phase=before.current,
+            heading=f"{before.current} · on record",
+            outcome=Outcome.RECORDED,
+            lines=self._take_recovered(),
+            summary=summary,
+            commands=self._commands(),
+        )
+
+    def _commands(self) -> tuple[Command, ...]:
+        return wording.commands(self._passage())
+
+    def _take_recovered(self) -> tuple[Line, ...]:
+        lines = tuple(self._recovered)
+        self._recovered.clear()
+        return lines
+
+
+def _verdict_of(error: ReactivateError) -> Verdict:
+    if isinstance(error, ComponentNotEnabledError):
+        return Verdict.INVALID
+    if isinstance(error, MeasurementError):
+        return Verdict.INCONCLUSIVE
+    return Verdict.ERROR

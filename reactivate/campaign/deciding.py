@@ -1,0 +1,102 @@
+"""What a gate's verdicts decide, and the decision to go on: drafts for the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reactivate.campaign import wording
+from reactivate.campaign.events import EventKind
+from reactivate.campaign.measuring import Ground
+from reactivate.campaign.outcome import Outcome
+from reactivate.campaign.passage import Passage
+from reactivate.campaign.states import Step
+from reactivate.evidence import Check, Verdict
+from reactivate.gate.judge import gate_open
+from reactivate.gate.judgement import Judgement
+from reactivate.ledger.records import JSON, AttemptStatus, DecisionDraft
+
+
+def gate_decision(
+    step: Step, judgements: Sequence[Judgement], waived: frozenset[str]
+) -> tuple[list[tuple[str, dict[str, JSON]]], list[DecisionDraft], Outcome]:
+    """What the verdicts of a check mean.
+
+    Args:
+        step: the step that ran the check.
+        waived: ids of criteria whose risk is taken.
+
+    Returns:
+        The events to record, the decision if it is a refusal, and how the step ended.
+    """
+    assert step.check is not None
+    check = step.check.value
+    verdicts: dict[str, JSON] = {j.criterion: j.verdict.value for j in judgements}
+    events: list[tuple[str, dict[str, JSON]]] = [
+        (EventKind.CHECKED, {"check": check, "verdicts": verdicts})
+    ]
+    failed = [j for j in judgements if j.verdict is Verdict.FAIL and j.criterion not in waived]
+    if failed:
+        names = [j.criterion for j in failed]
+        context: dict[str, JSON] = {
+            "summary": wording.refusal(failed),
+            "failed": [f"{j.criterion}: {j.reason}" for j in failed],
+        }
+        draft = DecisionDraft(
+            kind="refused",
+            phase=step.phase,
+            reason=f"{len(names)} of {len(judgements)} criteria of the {check} gate failed",
+            who="gate",
+            context=context,
+            event=(EventKind.REFUSED, {"check": check, "failed": list(names)}),
+        )
+        return events, [draft], Outcome.REFUSED
+    if gate_open(judgements, waived):
+        events.append((EventKind.GATE_PASSED, {"check": check}))
+        return events, [], Outcome.ADVANCED
+    undecided = [j for j in judgements if j.verdict not in (Verdict.PASS, Verdict.FAIL)]
+    worst = next(
+        v
+        for v in (Verdict.ERROR, Verdict.INVALID, Verdict.INCONCLUSIVE)
+        if any(j.verdict is v for j in undecided)
+    )
+    events.append(
+        (
+            EventKind.INCONCLUSIVE,
+            {
+                "check": check,
+                "outcome": worst.value,
+                "reason": "; ".join(f"{j.criterion}: {j.reason}" for j in undecided),
+            },
+        )
+    )
+    return events, [], Outcome.INCONCLUSIVE
+
+
+def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionDraft:
+    """The decision that a phase goes on, with the checks and the proof it rests on."""
+    ledger = ground.ledger
+    attempts = [
+        found.id
+        for check in Check
+        if (found := ledger.latest_attempt(phase, check.value, status=AttemptStatus.FINISHED))
+    ]
+    activated = ledger.events(phase=phase, kind=EventKind.ACTIVATED)
+    proof = activated[-1].data.get("witnesses", {}) if activated else {}
+    refusals = ledger.decisions(phase=phase, kind="refused")
+    return DecisionDraft(
+        kind="advanced",
+        phase=phase,
+        reason=wording.advance_reason(passage, phase),
+        who=who,
+        attempt=attempts[-1] if attempts else None,
+        supersedes=refusals[-1].number if refusals else None,
+        context={
+            "summary": wording.advance_context(ground.checklist.phase(phase), attempts),
+            "attempts": list(attempts),
+            "proof": [f"{k}: {v}" for k, v in proof.items()] if isinstance(proof, dict) else [],
+            "remaining_risk": [
+                f"waived by {w.who}: {w.criterion}: {w.reason}" for w in passage.waivers.values()
+            ],
+        },
+        event=(EventKind.DOCUMENTED, {"who": who}),
+    )

@@ -1,0 +1,227 @@
+"""Where a campaign stands: a fold of the ledger's events through the machines.
+
+`replay` is the only way to a state. It is pure: the same checklist and events give the same
+passage, on any machine, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from types import MappingProxyType
+from typing import cast
+
+from transitions import EventData, Machine, MachineError
+
+from reactivate.campaign.criteria import require_passable
+from reactivate.campaign.events import IGNORED, EventKind, RecordedEvent, impossible, kind_of
+from reactivate.campaign.passage import Passage
+from reactivate.campaign.phase_machine import phase_machine
+from reactivate.campaign.phase_model import PhaseModel
+from reactivate.campaign.states import CampaignState, PhaseState, Waiver
+from reactivate.checklist.model import Checklist, PhaseKind
+
+__all__ = ["Passage", "replay"]
+
+_TRIGGERS = {
+    EventKind.ITEMS_CONFIRMED: "confirm",
+    EventKind.PREPARED: "prepare",
+    EventKind.ACTIVATED: "activate",
+    EventKind.CHECKED: "check",
+    EventKind.GATE_PASSED: "pass_gate",
+    EventKind.REFUSED: "refuse",
+    EventKind.WAIVED: "waive",
+    EventKind.RETRIED: "retry",
+    EventKind.ROLLED_BACK: "roll_back",
+    EventKind.DOCUMENTED: "document",
+    EventKind.INCONCLUSIVE: "hold",
+}
+_BEGINNING = frozenset({EventKind.ITEMS_CONFIRMED, EventKind.PREPARED})
+_KINDS = {
+    PhaseKind.SETUP: CampaignState.SETUP,
+    PhaseKind.BASELINE: CampaignState.BASELINE,
+    PhaseKind.COMPONENT: CampaignState.COMPONENT,
+    PhaseKind.INTEGRATION: CampaignState.INTEGRATION,
+}
+
+
+def replay(checklist: Checklist, events: Iterable[RecordedEvent]) -> Passage:
+    """Rebuild where the campaign stands.
+
+    Args:
+        events: all events of the ledger, in the order of `seq`.
+
+    Raises:
+        ChecklistError: there is no way through the checklist.
+        LedgerCorruptError: an event that cannot have happened at its place; says which and why.
+    """
+    require_passable(checklist)
+    course = _Course(checklist)
+    latest = 0
+    for event in events:
+        if event.seq <= latest:
+            raise impossible(event, f"it comes after event {latest}")
+        latest = event.seq
+        course.take(event)
+    return course.passage(latest)
+
+
+class _Course:
+    """The campaign's own model, and the models of its phases."""
+
+    state: CampaignState
+    trigger: Callable[..., bool]  # put here by the machine
+
+    def __init__(self, checklist: Checklist) -> None:
+        self.checklist = checklist
+        self.started = False
+        self.why = ""
+        self.waivers: dict[str, Waiver] = {}
+        self.models: Sequence[PhaseModel] = [
+            PhaseModel(
+                checklist, phase, why_not_its_turn=self.why_not_its_turn, waivers=self.waivers
+            )
+            for phase in checklist.phases
+        ]
+        self._phases = phase_machine(self.models)
+        self._campaign = _campaign_machine(self)
+
+    # Guards of the campaign
+
+    def is_not_started(self, fired: EventData) -> bool:
+        """A campaign starts once."""
+        return self._allow(not self.started, "the campaign had started already")
+
+    def all_are_active(self, fired: EventData) -> bool:
+        """Nothing is left to do."""
+        current = self.current()
+        why = "" if current is None else f"`{current.phase.id}` is {current.state.value}"
+        return self._allow(self.started and not why, why or "the campaign had not started")
+
+    def note_start(self, fired: EventData) -> None:
+        """From here on phases may begin."""
+        self.started = True
+
+    # The fold
+
+    def take(self, event: RecordedEvent) -> None:
+        """Let one event move what it moves."""
+        kind = kind_of(event)
+        if kind in IGNORED:
+            return
+        if kind is EventKind.CAMPAIGN_STARTED:
+            self._fire("start", event)
+        elif kind is EventKind.CAMPAIGN_COMPLETED:
+            self._fire("finish", event)
+        else:
+            self._move_phase(kind, event)
+
+    def _move_phase(self, kind: EventKind, event: RecordedEvent) -> None:
+        model = next((m for m in self.models if m.phase.id == event.phase), None)
+        if model is None:
+            raise impossible(event, f"the checklist has no phase `{event.phase}`")
+        if not self.started:
+            raise impossible(event, "the campaign had not started")
+        if kind in _BEGINNING and model.state is PhaseState.PENDING:
+            model.fire("begin", event)
+        model.fire(_TRIGGERS[kind], event)
+        following = self.current()
+        if following is not None and _KINDS[following.phase.kind] is not self.state:
+            self._fire("advance", event)
+
+    def _fire(self, trigger: str, event: RecordedEvent) -> None:
+        self.why = ""
+        try:
+            moved = self.trigger(trigger, event=event)
+        except MachineError:
+            moved = False
+        if not moved:
+            raise impossible(event, self.why or f"the campaign is at {self.state.value}")
+
+    def current(self) -> PhaseModel | None:
+        """The first phase that is not active; None when all are."""
+        return next((m for m in self.models if m.state is not PhaseState.ACTIVE), None)
+
+    def why_not_its_turn(self, phase_id: str) -> str:
+        """Why a phase may not begin; "" if every one before it and all it needs are active."""
+        active = {m.phase.id for m in self.models if m.state is PhaseState.ACTIVE}
+        phase = self.checklist.phase(phase_id)
+        before = [p.id for p in self.checklist.phases]
+        required = [*before[: before.index(phase_id)], *phase.needs]
+        if phase.kind is PhaseKind.INTEGRATION:
+            required += self.checklist.components
+        missing = [name for name in dict.fromkeys(required) if name not in active]
+        return f"not active yet: {', '.join(f'`{m}`' for m in missing)}" if missing else ""
+
+    def _allow(self, allowed: bool, why: str) -> bool:
+        if not allowed and not self.why:
+            self.why = why
+        return allowed
+
+    def passage(self, seq: int) -> Passage:
+        """What the events amount to; nothing in it changes any more."""
+        current = self.current()
+        over = self.state is CampaignState.COMPLETE
+        attempts = {
+            (m.phase.id, check): count for m in self.models for check, count in m.attempts.items()
+        }
+        artifacts = {m.phase.id: m.artifact_sha256 for m in self.models if m.artifact_sha256}
+        return Passage(
+            checklist=self.checklist,
+            campaign=self.state,
+            started=self.started,
+            seq=seq,
+            phase=None if current is None or over else current.phase,
+            states=MappingProxyType({m.phase.id: m.state for m in self.models}),
+            attempts=MappingProxyType(attempts),
+            artifacts=MappingProxyType(artifacts),
+            refusal=None if current is None else current.refusal,
+            verdicts=MappingProxyType(dict((current.recorded if current else None) or {})),
+            waivers=MappingProxyType(dict(self.waivers)),
+            confirmed=tuple(item for m in self.models for item in m.confirmed),
+            open_items=() if current is None else current.open_items(),
+            rolled_back=current is not None and current.is_off,
+        )
+
+
+def _leads_to(state: CampaignState) -> Callable[[EventData], bool]:
+    """A guard: every phase before this kind is active, and the first open one is of this kind."""
+
+    def is_current(fired: EventData) -> bool:
+        current = cast(_Course, fired.model).current()
+        return current is not None and _KINDS[current.phase.kind] is state
+
+    return is_current
+
+
+def _campaign_machine(course: _Course) -> Machine:
+    """The campaign's own machine: it follows the kind of the current phase."""
+    order = list(_KINDS.values())
+    forward = [
+        {"trigger": "advance", "source": a, "dest": b, "conditions": _leads_to(b)}
+        for a in order
+        for b in order
+        if order.index(a) < order.index(b)
+    ]
+    return Machine(
+        model=course,
+        states=list(CampaignState),
+        initial=_KINDS[course.checklist.phases[0].kind],
+        transitions=[
+            {
+                "trigger": "start",
+                "source": order,
+                "dest": None,
+                "conditions": course.is_not_started,
+                "before": course.note_start,
+            },
+            *forward,
+            {
+                "trigger": "finish",
+                "source": order,
+                "dest": CampaignState.COMPLETE,
+                "conditions": course.all_are_active,
+            },
+        ],
+        auto_transitions=False,
+        send_event=True,
+    )

@@ -1,0 +1,221 @@
+"""The steps that touch the target: enabling a component, and running one of its checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from reactivate.campaign.criteria import relative_to
+from reactivate.checklist.model import Checklist, Criterion, Phase
+from reactivate.errors import MeasurementError
+from reactivate.evidence import Check, Measurement, Role
+from reactivate.gate.evaluate import metric_names, roles
+from reactivate.gate.judge import judge_all, needs_more_samples
+from reactivate.gate.judgement import Judgement
+from reactivate.instrument.contract import Reporter
+from reactivate.ledger.records import JSON, AttemptRecord, AttemptStatus
+from reactivate.ledger.store import Ledger
+from reactivate.metrics import METRICS
+from reactivate.run.activation import Activation, activate
+from reactivate.run.checks import CheckRun, run_check
+from reactivate.run.environment import machine, tools
+from reactivate.target.build import build as build_target
+from reactivate.target.model import Build, TargetSpec
+from reactivate.target.mount import TargetLauncher
+from reactivate.workload.suites import operations
+from reactivate.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a step stands on: the workspace and what was read from it."""
+
+    workspace: Workspace
+    checklist: Checklist
+    spec: TargetSpec
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A phase and the builds it is about.
+
+    Attributes:
+        components: what is on, this phase's included.
+        added: what this phase adds: what `previous` lacks.
+        suites: names of the suites that exercise what is on.
+    """
+
+    phase: Phase
+    components: tuple[str, ...]
+    added: tuple[str, ...]
+    suites: tuple[str, ...]
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The components of the previous build."""
+        return tuple(c for c in self.components if c not in self.added)
+
+
+def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[str, JSON]:
+    """What a result of this phase depends on. Evidence is stale when any of it changes."""
+    return {
+        **machine(),
+        "tools": dict(tools()),
+        "target": ground.spec.name,
+        "checklist_sha256": ground.checklist.sha256,
+        "phase_sha256": phase.sha256,
+        "components": [] if build is None else list(build.components),
+        "artifact_sha256": "" if build is None else build.artifact_sha256,
+        "configuration_sha256": "" if build is None else build.configuration_sha256,
+    }
+
+
+def enable(ground: Ground, stage: Stage) -> Activation:
+    """Build, mount and prove. See `reactivate.run.activation.activate`."""
+    return trio.run(activate, ground.spec, ground.workspace, stage.components, stage.added)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A check that ran to its end, judged."""
+
+    run: CheckRun
+    judgements: tuple[Judgement, ...]
+    build: Build
+    seconds: float
+
+
+def check(
+    ground: Ground,
+    stage: Stage,
+    kind: Check,
+    criteria: Sequence[Criterion],
+    attempt: AttemptRecord,
+    reporter: Reporter,
+) -> Checked:
+    """Run one check of a phase and judge it.
+
+    Raises:
+        MeasurementError: a reference comes from another environment, or the build is not the
+            one that was proven.
+        ReactivateError: as from building, mounting and measuring.
+    """
+    recorded = _recorded_references(ground, criteria, kind, attempt)
+    folder = ground.workspace.results / attempt.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    def enough(found: Sequence[Measurement]) -> bool:
+        return not needs_more_samples(judge_all(criteria, found, recorded))
+
+    build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, enough)
+    return Checked(
+        run=run,
+        judgements=judge_all(criteria, run.measurements, recorded),
+        build=build,
+        seconds=time.monotonic() - started,
+    )
+
+
+async def _measure(
+    ground: Ground,
+    stage: Stage,
+    kind: Check,
+    criteria: Sequence[Criterion],
+    attempt: AttemptRecord,
+    reporter: Reporter,
+    enough: Callable[[Sequence[Measurement]], bool],
+) -> tuple[Build, CheckRun]:
+    workspace, spec = ground.workspace, ground.spec
+    build = await build_target(spec, workspace, stage.components)
+    _must_be_proven(ground, stage, build)
+    sets = {Role.BASELINE: (), Role.PREVIOUS: stage.without}
+    references = {
+        role: TargetLauncher(spec, await build_target(spec, workspace, components), workspace)
+        for role, components in sets.items()
+        if role in _interleaved(criteria)
+    }
+    run = await run_check(
+        kind,
+        workspace=workspace,
+        subject=TargetLauncher(spec, build, workspace),
+        references=references,
+        operations=operations(stage.suites),
+        folder=workspace.results / attempt.folder,
+        reporter=reporter,
+        clock=time.monotonic,
+        enough=enough,
+    )
+    return build, run
+
+
+def _interleaved(criteria: Sequence[Criterion]) -> frozenset[Role]:
+    """The builds that an instrument must measure side by side with the subject."""
+    found: set[Role] = set()
+    for criterion in criteria:
+        sides = (criterion.comparison.left, criterion.comparison.right)
+        names = {name.name for side in sides for name in metric_names(side)}
+        if any(METRICS[name].instrument == "latency" for name in names):
+            found |= {role for side in sides for role in roles(side)}
+    return frozenset(found)
+
+
+def _must_be_proven(ground: Ground, stage: Stage, build: Build) -> None:
+    """The build that is measured is the one whose components were proven to be on."""
+    event = next(
+        (e for e in reversed(ground.ledger.events(phase=stage.phase.id, kind="activated"))), None
+    )
+    proven = None if event is None else event.data
+    now = (build.artifact_sha256, build.configuration_sha256)
+    if proven is None or (proven["artifact_sha256"], proven["configuration_sha256"]) != now:
+        raise MeasurementError(
+            f"The build of {stage.phase.id} is not the one that was proven to be enabled",
+            why="its source or configuration changed after the proof: artifact "
+            f"{build.artifact_sha256[:12]}, proven {_short(proven, 'artifact_sha256')}",
+            hint="undo the change, or reactivate rollback --reason … and reactivate retry",
+        )
+
+
+def _short(data: Mapping[str, JSON] | None, key: str) -> str:
+    return "none" if data is None else str(data[key])[:12]
+
+
+def _recorded_references(
+    ground: Ground, criteria: Sequence[Criterion], kind: Check, attempt: AttemptRecord
+) -> dict[Role, tuple[Measurement, ...]]:
+    """Measurements of the baseline and of the previous phase, from the same environment."""
+    phases = [phase.id for phase in ground.checklist.phases]
+    before = phases[: phases.index(attempt.phase)]
+    sources = {
+        Role.BASELINE: next((p.id for p in ground.checklist.phases if p.kind == "baseline"), ""),
+        Role.PREVIOUS: before[-1] if before else "",
+    }
+    found: dict[Role, tuple[Measurement, ...]] = {}
+    for role, phase in sources.items():
+        if not any(relative_to(criterion, role) for criterion in criteria):
+            continue
+        source = ground.ledger.latest_attempt(
+            phase, kind.value, status=AttemptStatus.FINISHED, outcome="passed"
+        )
+        if source is None:
+            continue
+        _same_environment(ground, role, source)
+        found[role] = tuple(
+            m for m in ground.ledger.measurements(source.id) if m.role is Role.SUBJECT
+        )
+    return found
+
+
+def _same_environment(ground: Ground, role: Role, source: AttemptRecord) -> None:
+    then = ground.ledger.environment(source.environment_sha256)
+    for key, value in machine().items():
+        if then.get(key) != value:
+            raise MeasurementError(
+                f"The {role.value} was measured in another environment",
+                why=f"{key} was {then.get(key)}, is {value}; their numbers do not compare",
+                hint="begin a campaign on this machine: reactivate init DIR",
+            )

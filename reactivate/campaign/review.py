@@ -1,0 +1,115 @@
+"""Gathers the status of a campaign. Reads ledger, checklist and configuration; runs nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reactivate.campaign.criteria import checks_of
+from reactivate.campaign.machine import replay
+from reactivate.campaign.passage import Passage
+from reactivate.campaign.states import CampaignState, PhaseState
+from reactivate.campaign.status import CampaignStatus, PhaseStatus
+from reactivate.campaign.wording import commands
+from reactivate.checklist.model import Checklist, Phase
+from reactivate.checklist.parse import load
+from reactivate.evidence import Check, Measurement, Verdict
+from reactivate.ledger.records import AttemptStatus
+from reactivate.ledger.store import Ledger
+from reactivate.run.environment import machine
+from reactivate.target.config import load_target, target_path
+from reactivate.target.settings import configuration_sha256
+from reactivate.workspace import Workspace
+
+
+def review(workspace: Workspace) -> CampaignStatus:
+    """Where the workspace's campaign stands.
+
+    Raises:
+        ChecklistError, ConfigurationError, LedgerError: as from reading them.
+    """
+    settings = workspace.settings()
+    checklist = load(settings.checklist)
+    with Ledger.open(workspace.ledger, writer=False) as ledger, ledger.snapshot():
+        return _status(workspace, settings.target, checklist, ledger)
+
+
+def _status(
+    workspace: Workspace, target: str, checklist: Checklist, ledger: Ledger
+) -> CampaignStatus:
+    events = ledger.events()
+    passage = replay(checklist, events)
+    attempts = ledger.attempts()
+    counts = ledger.counts()
+    phase_id = passage.phase.id if passage.phase else ""
+    evidence = [a for a in attempts if a.step in {c.value for c in Check}]
+    return CampaignStatus(
+        title=checklist.title,
+        target=target,
+        state="complete"
+        if passage.campaign is CampaignState.COMPLETE
+        else passage.state.value.replace("_", " "),
+        current=phase_id,
+        since=events[-1].at[11:16] + " UTC" if events else "",
+        done=sum(state is PhaseState.ACTIVE for state in passage.states.values()),
+        total=len(checklist.phases),
+        phases=tuple(
+            _phase(workspace, target, passage, phase, ledger) for phase in checklist.phases
+        ),
+        open_items=tuple((item.id, item.text) for item in passage.open_items),
+        failed=() if passage.refusal is None else passage.refusal.standing,
+        interrupted=sum(a.status is AttemptStatus.INTERRUPTED for a in attempts),
+        evidence=f"results/{evidence[-1].folder}/" if evidence else "",
+        events=counts.events,
+        measurements=counts.measurements,
+        next_command=commands(passage)[0].command,
+    )
+
+
+def _phase(
+    workspace: Workspace, target: str, passage: Passage, phase: Phase, ledger: Ledger
+) -> PhaseStatus:
+    worst = ledger.worst_stack(phase.id)
+    verdicts: Counter[Verdict] = Counter()
+    for check in checks_of(phase):
+        verdicts.update(j.verdict for j in ledger.latest_judgements(phase.id, check.value))
+    state = passage.states[phase.id]
+    return PhaseStatus(
+        id=phase.id,
+        kind=phase.kind.value,
+        state=state.value.replace("_", " "),
+        worst=worst,
+        limit_bytes=None if worst is None else _limit(ledger, phase.id, worst),
+        verdicts={verdict: verdicts[verdict] for verdict in Verdict if verdicts[verdict]},
+        waived=sum(w.phase == phase.id for w in passage.waivers.values()),
+        stale="" if state is PhaseState.PENDING else _stale(workspace, target, phase, ledger),
+    )
+
+
+def _limit(ledger: Ledger, phase_id: str, worst: Measurement) -> int | None:
+    found = ledger.latest_measurements(phase_id, Check.BASELINE.value, "stack.limit")
+    same = [m.value for m in found if m.thread == worst.thread and isinstance(m.value, int)]
+    return same[0] if same else None
+
+
+def _stale(workspace: Workspace, target: str, phase: Phase, ledger: Ledger) -> str:
+    """What changed since the phase's evidence was taken; "" if nothing did."""
+    newest = [
+        attempt
+        for check in checks_of(phase)
+        if (attempt := ledger.latest_attempt(phase.id, check.value, status=AttemptStatus.FINISHED))
+    ]
+    if not newest:
+        return ""
+    then = ledger.environment(newest[-1].environment_sha256)
+    changed = [key for key, value in machine().items() if then.get(key) != value]
+    if then.get("phase_sha256") != phase.sha256:
+        changed.append("its part of the checklist")
+    if then.get("target") != target:
+        changed.append("the target")
+    else:
+        components = then.get("components")
+        spec = load_target(target_path(workspace, target))
+        names = [str(c) for c in components] if isinstance(components, list) else []
+        if then.get("configuration_sha256") != configuration_sha256(spec.configuration, names):
+            changed.append("the target's configuration")
+    return f"changed since it was measured: {', '.join(changed)}" if changed else ""

@@ -1,0 +1,1 @@
+"""What a person types: one file per family of verbs. Parses, calls, prints."""

@@ -1,0 +1,169 @@
+"""`reactivate tour`: the whole story on the embedded filesystem, as a user would type it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from reactivate.errors import ExitCode, ReactivateError
+
+REFUSED_COMPONENT = "search_engine"
+"""The component whose recursive walk goes over its budget in the shipped configuration."""
+
+
+class TourError(ReactivateError):
+    """The story did not go as it must: the tool, the target or the machine is not as expected."""
+
+    exit_code = ExitCode.BUG
+
+
+class Narrator:
+    """Types commands, checks their exit codes, and keeps what they printed."""
+
+    def __init__(self, workspace: Path, *, keep: bool) -> None:
+        self._workspace = workspace
+        self._keep = keep
+        self.transcript: list[str] = []
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+        self._print(f"\n# {text}\n")
+
+    def type(self, arguments: Sequence[str], *, expect: ExitCode = ExitCode.DONE) -> None:
+        """Run `reactivate ARGUMENTS` in the workspace.
+
+        Raises:
+            TourError: it did not end with the exit code that the story needs.
+        """
+        self._print(f"$ reactivate {shlex.join(arguments)}\n")
+        code = self._run(arguments)
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        if code != expect:
+            raise TourError(
+                f"`reactivate {shlex.join(arguments)}` ended with {code}, not {int(expect)}",
+                why=f"the workspace is kept as it is: {self._workspace}",
+                hint=f"cd {shlex.quote(str(self._workspace))} && reactivate status",
+            )
+
+    def ask(self, arguments: Sequence[str]) -> dict[str, object]:
+        """Run a command with `--json` and return its document."""
+        done = subprocess.run(
+            [*self._command(arguments), "--json"], capture_output=True, text=True, check=False
+        )
+        document: dict[str, object] = json.loads(done.stdout)
+        return document
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "reactivate", "-C", str(self._workspace), *arguments]
+
+    def _run(self, arguments: Sequence[str]) -> int:
+        sys.stdout.flush()
+        command = self._command(arguments)
+        if arguments[0] == "init":
+            command = [sys.executable, "-m", "reactivate", *arguments]
+        if not self._keep:
+            return subprocess.run(command, check=False).returncode
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self._print(line)
+            return process.wait()
+
+    def _print(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self.transcript.append(text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(epilog="Example: reactivate tour")(tour)
+
+
+def tour(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Workspace to make; default: a new temporary folder.", show_default=False
+        ),
+    ] = None,
+    example: Annotated[
+        Path | None,
+        typer.Option(help="Also write transcript, status and decision log to this folder."),
+    ] = None,
+) -> None:
+    """Run a whole campaign on the embedded filesystem, refusal and recovery included."""
+    started = time.monotonic()
+    folder = directory or Path(tempfile.mkdtemp(prefix="reactivate-tour-"))
+    narrator = Narrator(folder, keep=example is not None)
+    tell(narrator, folder)
+    seconds = time.monotonic() - started
+    if example is not None:
+        _write_example(narrator, folder, example)
+    typer.echo(f"\nThe whole story took {seconds:.0f} s.")
+    typer.echo(f"decision log: {folder / 'docs' / 'decisions' / 'README.md'}")
+    typer.echo(f"next: cd {shlex.quote(str(folder))} && reactivate status")
+
+
+def tell(narrator: Narrator, folder: Path) -> None:
+    """The story: baseline, one component, a refusal, a fix, a retry, and the rest."""
+    narrator.say("A workspace with the embedded filesystem as target.")
+    narrator.type(["init", str(folder), "--target", "model"])
+    narrator.say("What can this machine measure?")
+    narrator.type(["doctor"])
+    narrator.say("As far as the gates let us. Items for people are confirmed unattended.")
+    narrator.type(["next", "--until", "blocked", "--yes"], expect=ExitCode.REFUSED)
+    _must_be_refused(narrator)
+    narrator.say("The search walks its index recursively. Where do we stand?")
+    narrator.type(["status"])
+    narrator.say("The fix: the iterative walk, switched on in the target's own configuration.")
+    narrator.type(["target", "set", f"{REFUSED_COMPONENT}.implementation", "iterative"])
+    narrator.type(["retry"])
+    narrator.say("The same gates again, then the remaining components and all of them together.")
+    narrator.type(["next", "--until", "blocked", "--yes"])
+    narrator.say("Every decision, readable without the tool.")
+    narrator.type(["log", "--write"])
+    narrator.say("The end.")
+    narrator.type(["status"])
+    _must_be_complete(narrator)
+
+
+def _must_be_refused(narrator: Narrator) -> None:
+    status = narrator.ask(["status"])
+    if status.get("current") != REFUSED_COMPONENT or not status.get("failed"):
+        _wrong(f"the refusal is not at {REFUSED_COMPONENT} but at {status.get('current')}")
+
+
+def _must_be_complete(narrator: Narrator) -> None:
+    status = narrator.ask(["status"])
+    if status.get("state") != "complete":
+        _wrong(f"the campaign is {status.get('state')}, not complete")
+
+
+def _wrong(what: str) -> NoReturn:
+    raise TourError(f"The tour went wrong: {what}", hint="reactivate status")
+
+
+def _write_example(narrator: Narrator, folder: Path, example: Path) -> None:
+    """Transcript, status and decision log, without the temporary folder's name."""
+    import shutil
+
+    decisions = example / "decisions"
+    if decisions.exists():
+        shutil.rmtree(decisions)
+    example.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder / "docs" / "decisions", decisions)
+    text = "".join(narrator.transcript).replace(str(folder), "campaign")
+    example.joinpath("tour.txt").write_text(text, encoding="utf-8")
+    marker = "$ reactivate status\n"
+    example.joinpath("status.txt").write_text(marker + text.rsplit(marker, 1)[1], encoding="utf-8")

@@ -1,0 +1,54 @@
+"""Which instruments there are and which check arms which. Loaded only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from reactivate.evidence import Check, Measurement
+from reactivate.instrument.contract import Instrument
+
+_CLASSES = {
+    "watermark": ("reactivate.instrument.watermark", "Watermark"),
+    "memory": ("reactivate.instrument.memory", "Memory"),
+    "latency": ("reactivate.instrument.latency", "Latency"),
+    "growth": ("reactivate.instrument.growth", "Growth"),
+    "lifecycle": ("reactivate.instrument.lifecycle", "Lifecycle"),
+    "deepest": ("reactivate.instrument.deepest", "Deepest"),
+    "smallest_stack": ("reactivate.instrument.smallest_stack", "SmallestStack"),
+}
+
+_CHECKS: dict[Check, tuple[str, ...]] = {
+    Check.BASELINE: ("watermark", "memory", "latency"),
+    Check.TRACE: ("growth", "lifecycle", "deepest"),
+    Check.OVERFLOW: ("smallest_stack",),
+}
+
+INSTRUMENTS: tuple[str, ...] = tuple(_CLASSES)
+"""Names of all instruments, in the order `doctor` shows them."""
+
+
+def instrument(name: str) -> Instrument:
+    """A new instrument by its name; KeyError if there is none."""
+    module, cls = _CLASSES[name]
+    made: Instrument = getattr(import_module(module), cls)()
+    return made
+
+
+def instruments_of(
+    check: Check, *, enough: Callable[[Sequence[Measurement]], bool] | None = None
+) -> tuple[Instrument, ...]:
+    """The instruments of a check, in the order they run.
+
+    Args:
+        enough: given to the latency instrument, which samples until the gate can decide.
+    """
+    found = []
+    for name in _CHECKS[check]:
+        if name == "latency":
+            from reactivate.instrument.latency import Latency
+
+            found.append(Latency(enough=enough))
+        else:
+            found.append(instrument(name))
+    return tuple(found)

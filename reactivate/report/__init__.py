@@ -1,0 +1,1 @@
+"""What people read: decision log, status, analysis."""

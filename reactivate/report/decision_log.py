@@ -1,0 +1,266 @@
+"""The decision log: one Markdown file per decision and an index, from the ledger alone.
+
+The same ledger gives the same bytes: nothing here reads a clock, a folder or the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from reactivate.evidence import NotMeasured, Verdict
+from reactivate.gate.judgement import Judgement
+from reactivate.ledger.records import JSON, AttemptRecord, Decision
+from reactivate.units import format_quantity, format_ratio
+
+TITLES: dict[str, str] = {
+    "confirmed": "confirmed",
+    "advanced": "advance",
+    "refused": "refused",
+    "retried": "retry",
+    "waived": "waived",
+    "rolled_back": "rolled back",
+    "completed": "complete",
+}
+"""Kinds of decisions as the log names them."""
+
+CONSEQUENCES: dict[str, str] = {
+    "confirmed": "The items count as done; what follows them may begin.",
+    "advanced": "The component stays on. The next phase of the checklist may begin.",
+    "refused": "The component does not go on. It waits for a retry after a fix, for a waiver of "
+    "every failed criterion, or for being rolled back.",
+    "retried": "The component is built and proven again, and all of its checks run again from the "
+    "first. The refusal before it stays on record.",
+    "waived": "The failed criterion no longer keeps the gate shut. The measured value stands; the "
+    "risk is accepted by the person named here.",
+    "rolled_back": "The component is off again. Nothing goes on until a retry begins it anew.",
+    "completed": "Every phase of the checklist is active. The campaign is complete.",
+}
+
+
+class Source(Protocol):
+    """What the log reads of a ledger."""
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """All decisions, in order."""
+
+    def attempts(self, phase: str | None = None) -> tuple[AttemptRecord, ...]:
+        """All attempts, in order."""
+
+    def judgements(self, attempt_id: int) -> tuple[Judgement, ...]:
+        """Verdicts of one attempt, in the checklist's order."""
+
+    def environment(self, sha256: str) -> Mapping[str, JSON]:
+        """The environment an attempt ran in."""
+
+
+def file_name(decision: Decision) -> str:
+    """`0007-search_engine-refused.md`."""
+    kind = TITLES.get(decision.kind, decision.kind).replace(" ", "-")
+    phase = re.sub(r"[^A-Za-z0-9_-]+", "-", decision.phase) or "campaign"
+    return f"{decision.number:04}-{phase}-{kind}.md"
+
+
+def render_log(ledger: Source) -> dict[str, str]:
+    """Every file of the log: name to content, the index (`README.md`) first."""
+    decisions = ledger.decisions()
+    attempts = {attempt.id: attempt for attempt in ledger.attempts()}
+    names = {decision.number: file_name(decision) for decision in decisions}
+    superseded = {d.supersedes: d.number for d in decisions if d.supersedes is not None}
+    files = {"README.md": render_index(decisions)}
+    for decision in decisions:
+        files[names[decision.number]] = "\n".join(
+            [
+                *_head(decision, names, superseded.get(decision.number)),
+                *_context(decision),
+                *_verdicts(decision, attempts, ledger),
+                *_environment(decision, attempts, ledger),
+                "## Consequence",
+                "",
+                CONSEQUENCES.get(decision.kind, "None beyond what is said above."),
+                "",
+            ]
+        )
+    return files
+
+
+def render_index(decisions: Sequence[Decision]) -> str:
+    """The table of all decisions with links."""
+    rows = [
+        [
+            f"[{d.number:04}]({file_name(d)})",
+            d.at[:19].replace("T", " "),
+            d.phase,
+            TITLES.get(d.kind, d.kind),
+            d.who + (" (unattended)" if d.unattended else ""),
+            d.reason,
+        ]
+        for d in decisions
+    ]
+    return "\n".join(
+        [
+            "# Decision log",
+            "",
+            "Generated from the ledger by `reactivate log --write`. Times are UTC.",
+            "",
+            *table(["number", "date", "component", "decision", "who", "why"], rows),
+            "",
+        ]
+    )
+
+
+def write_log(ledger: Source, folder: Path) -> tuple[Path, ...]:
+    """Write the log into `folder`; returns the files whose content changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for name, content in render_log(ledger).items():
+        path = folder / name
+        data = content.encode("utf-8")
+        if path.is_file() and path.read_bytes() == data:
+            continue
+        # A reader, or a kill between two writes, never sees half a file.
+        part = folder / f".{name}.part"
+        part.write_bytes(data)
+        os.replace(part, path)  # noqa: PTH105 (atomic on POSIX; Path.replace is the same call)
+        changed.append(path)
+    return tuple(changed)
+
+
+def _head(decision: Decision, names: Mapping[int, str], successor: int | None) -> list[str]:
+    rows = [
+        ["decision", TITLES.get(decision.kind, decision.kind)],
+        ["component", decision.phase],
+        ["date", decision.at],
+        ["who", decision.who + (", unattended" if decision.unattended else "")],
+        ["why", decision.reason],
+    ]
+    if decision.criterion:
+        rows.append(["criterion", f"`{decision.criterion}`"])
+    if decision.supersedes is not None:
+        number = decision.supersedes
+        rows.append(["supersedes", f"[{number:04}]({names[number]})"])
+    if successor is not None:
+        rows.append(["superseded by", f"[{successor:04}]({names[successor]})"])
+    title = TITLES.get(decision.kind, decision.kind)
+    return [
+        f"# {decision.number:04} · {decision.phase or 'campaign'} · {title}",
+        "",
+        *table(["", ""], rows),
+        "",
+    ]
+
+
+def _context(decision: Decision) -> list[str]:
+    lines = ["## Context", ""]
+    text = decision.context.get("summary")
+    if isinstance(text, str) and text:
+        lines += [escape(text), ""]
+    for key in ("proof", "items", "failed", "remaining_risk"):
+        entries = decision.context.get(key)
+        if isinstance(entries, Sequence) and not isinstance(entries, str) and entries:
+            lines += [*(f"- {escape(str(entry))}" for entry in entries), ""]
+    if len(lines) == 2:
+        lines += ["A person's decision; nothing was measured for it.", ""]
+    return lines
+
+
+def _attempt_ids(decision: Decision) -> list[int]:
+    listed = decision.context.get("attempts")
+    if isinstance(listed, Sequence) and not isinstance(listed, str):
+        return [int(str(number)) for number in listed]
+    return [] if decision.attempt is None else [decision.attempt]
+
+
+def _verdicts(
+    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: Source
+) -> list[str]:
+    lines: list[str] = []
+    for attempt_id in _attempt_ids(decision):
+        attempt = attempts[attempt_id]
+        judgements = ledger.judgements(attempt_id)
+        if not judgements:
+            continue
+        lines += [
+            f"## Verdicts: {attempt.step}",
+            "",
+            f"Attempt {attempt.number} of {attempt.phase}, evidence in "
+            f"`results/{attempt.folder}/`.",
+            "",
+            *table(
+                ["criterion", "observed", "limit", "n", "instrument", "evidence", "verdict"],
+                [_verdict_row(judgement) for judgement in judgements],
+            ),
+            "",
+        ]
+        reasons = [j for j in judgements if j.verdict is not Verdict.PASS and j.reason]
+        for judgement in reasons:
+            lines += [f"- `{judgement.criterion}`: {escape(judgement.reason)}"]
+        if reasons:
+            lines.append("")
+    return lines
+
+
+def _verdict_row(judgement: Judgement) -> list[str]:
+    where = " ".join(part for part in (judgement.operation, judgement.thread) if part)
+    observed = _value(judgement.observed, judgement)
+    if judgement.interval is not None:
+        low, high = judgement.interval
+        observed += f" [{format_ratio(low)}, {format_ratio(high)}]"
+    return [
+        f"`{judgement.source}`",
+        observed + (f" ({where})" if where else ""),
+        _value(judgement.limit, judgement),
+        str(judgement.samples),
+        judgement.instrument,
+        f"`{judgement.evidence}`" if judgement.evidence else "",
+        judgement.verdict.value.upper(),
+    ]
+
+
+def _value(value: float | NotMeasured, judgement: Judgement) -> str:
+    if isinstance(value, NotMeasured):
+        return f"not measured: {value.reason}"
+    return format_quantity(value, judgement.dimension)
+
+
+def _environment(
+    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: Source
+) -> list[str]:
+    ids = _attempt_ids(decision)
+    if not ids:
+        return []
+    environment = ledger.environment(attempts[ids[-1]].environment_sha256)
+    rows = [
+        [key.replace("_", " "), f"`{_flat(value)}`"]
+        for key, value in sorted(environment.items())
+        if value not in ("", None)
+    ]
+    return ["## Environment", "", *table(["", ""], rows), ""]
+
+
+def _flat(value: JSON) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in sorted(value.items()))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " ".join(_flat(inner) for inner in value)
+    return str(value)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table, one line per row."""
+    lines = [_line(headers), _line(["---"] * len(headers))]
+    lines += [_line([escape(cell) for cell in row]) for row in rows]
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def escape(text: str) -> str:
+    """Text that stays in its cell and starts no markup of its own line."""
+    flat = " ".join(text.split())
+    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

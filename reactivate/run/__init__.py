@@ -1,0 +1,1 @@
+"""One gate run: build, mount, arm instruments, drive the workload, unmount."""

@@ -1,0 +1,105 @@
+"""Which instruments a check arms, and their run one after the other on fresh mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reactivate.errors import MissingToolError
+from reactivate.evidence import Check, Measurement, Role
+from reactivate.instrument.contract import Bench, Instrument, Reporter
+from reactivate.instrument.registry import instruments_of
+from reactivate.target.model import Launcher
+from reactivate.workload.operation import Operation
+from reactivate.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentRun:
+    """One instrument's part of a check, for display."""
+
+    instrument: str
+    seconds: float
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRun:
+    """Everything one check measured."""
+
+    measurements: tuple[Measurement, ...]
+    instruments: tuple[InstrumentRun, ...]
+
+
+async def run_check(
+    check: Check,
+    *,
+    workspace: Workspace,
+    subject: Launcher,
+    references: Mapping[Role, Launcher],
+    operations: Sequence[Operation],
+    folder: Path,
+    reporter: Reporter,
+    clock: Callable[[], float],
+    enough: Callable[[Sequence[Measurement]], bool] | None = None,
+) -> CheckRun:
+    """Run every instrument of `check`.
+
+    Args:
+        references: builds that comparing instruments interleave with the subject.
+        folder: the attempt's folder; each instrument gets a subfolder of its own.
+        clock: monotonic seconds, for the times shown.
+        enough: asked by sampling instruments whether the gate can decide already.
+
+    Raises:
+        MissingToolError: an instrument of this check cannot work here. A check with one
+            instrument less is another check, so nothing is run.
+    """
+    instruments = instruments_of(check, enough=enough)
+    _all_available(instruments)
+    measurements: list[Measurement] = []
+    runs: list[InstrumentRun] = []
+    for instrument in instruments:
+        own = folder / instrument.name
+        own.mkdir(parents=True, exist_ok=True)
+        started = clock()
+        found = await instrument.measure(
+            Bench(
+                subject=subject,
+                references=references,
+                operations=operations,
+                folder=own,
+                evidence_prefix=f"{instrument.name}/",
+                settings=workspace.instrument_settings(instrument.name),
+                reporter=reporter,
+            )
+        )
+        measurements += found
+        runs.append(
+            InstrumentRun(
+                instrument=instrument.name,
+                seconds=clock() - started,
+                summary=_summary(found, operations),
+            )
+        )
+    return CheckRun(measurements=tuple(measurements), instruments=tuple(runs))
+
+
+def _all_available(instruments: Sequence[Instrument]) -> None:
+    for instrument in instruments:
+        availability = instrument.availability()
+        if not availability.ready:
+            raise MissingToolError(
+                f"The instrument {instrument.name} cannot measure here",
+                why=availability.detail,
+                hint=availability.hint or "reactivate doctor",
+            )
+
+
+def _summary(found: Sequence[Measurement], operations: Sequence[Operation]) -> str:
+    measured = [m for m in found if m.role is Role.SUBJECT and m.operation]
+    if not measured:
+        return f"{len(operations)} operations"
+    repeats = max((len(m.samples) for m in measured), default=1)
+    return f"{len({m.operation for m in measured})} operations × {max(repeats, 1)}"

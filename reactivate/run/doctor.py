@@ -1,0 +1,162 @@
+"""What this machine can measure, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+
+from reactivate.instrument.registry import INSTRUMENTS, instrument
+
+
+class Condition(StrEnum):
+    """How well a need is met."""
+
+    READY = "ready"
+    PARTLY = "partly"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of `doctor`.
+
+    Attributes:
+        subject: instrument, program or device.
+        detail: what was found, or the precise reason why not.
+        needs: what it needs, in words.
+        hint: the command that mends it, "" if none is needed or none does.
+    """
+
+    group: str
+    subject: str
+    condition: Condition
+    detail: str
+    needs: str = ""
+    hint: str = ""
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look at this machine; changes nothing that stays."""
+    return (*_machine(), *_model(), *_instruments())
+
+
+def _machine() -> list[Finding]:
+    arch = platform.machine()
+    supported = arch == "x86_64" and platform.system() == "Linux"
+    return [
+        Finding(
+            group="machine",
+            subject="kernel",
+            condition=Condition.READY if supported else Condition.MISSING,
+            detail=f"{platform.system()} {platform.release()} {arch}",
+            needs="Linux on x86-64",
+        ),
+        _fuse_device(),
+        _program("machine", "fusermount3", "fuse3", "unmount"),
+        _sqlite(),
+    ]
+
+
+def _fuse_device() -> Finding:
+    device = Path("/dev/fuse")
+    if not device.exists():
+        detail, hint = "/dev/fuse does not exist", "sudo modprobe fuse"
+    elif not os.access(device, os.R_OK | os.W_OK):
+        detail, hint = "/dev/fuse may not be opened by this user", "sudo chmod 666 /dev/fuse"
+    else:
+        return Finding(
+            group="machine",
+            subject="/dev/fuse",
+            condition=Condition.READY,
+            detail="readable and writable",
+            needs="mount",
+        )
+    return Finding(
+        group="machine",
+        subject="/dev/fuse",
+        condition=Condition.MISSING,
+        detail=detail,
+        needs="mount",
+        hint=hint,
+    )
+
+
+def _program(group: str, name: str, package: str, needs: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(
+        group=group,
+        subject=name,
+        condition=Condition.READY if path else Condition.MISSING,
+        detail=path or "not found in PATH",
+        needs=needs,
+        hint="" if path else f"sudo apt-get install {package}",
+    )
+
+
+def _sqlite() -> Finding:
+    # https://sqlite.org/releaselog/3_51_3.html: a WAL-reset fault with several writers. The
+    # ledger has one writer and no WAL, so an older library is safe; it is named all the same.
+    version = sqlite3.sqlite_version
+    return Finding(
+        group="machine",
+        subject="sqlite",
+        condition=Condition.READY,
+        detail=f"{version}, rollback journal, one writer",
+        needs="ledger",
+    )
+
+
+def _model() -> list[Finding]:
+    try:
+        version = metadata.version("pyfuse3")
+    except metadata.PackageNotFoundError:
+        pyfuse = Finding(
+            group="model",
+            subject="pyfuse3",
+            condition=Condition.MISSING,
+            detail="not installed",
+            needs="embedded filesystem",
+            hint="sudo apt-get install libfuse3-dev pkg-config && pip install 'reactivate[model]'",
+        )
+    else:
+        pyfuse = Finding(
+            group="model",
+            subject="pyfuse3",
+            condition=Condition.READY,
+            detail=version,
+            needs="embedded filesystem",
+        )
+    return [
+        pyfuse,
+        _program("model", "make", "make", "build of the embedded filesystem"),
+        _program("model", "cc", "gcc", "build of the embedded filesystem"),
+    ]
+
+
+def _instruments() -> list[Finding]:
+    findings = []
+    for name in INSTRUMENTS:
+        made = instrument(name)
+        availability = made.availability()
+        findings.append(
+            Finding(
+                group="instrument",
+                subject=name,
+                condition=Condition.READY if availability.ready else Condition.MISSING,
+                detail=availability.detail,
+                needs=", ".join(made.needs),
+                hint=availability.hint,
+            )
+        )
+    return findings
+
+
+def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings that keep a campaign on the model from being completed."""
+    return tuple(f for f in findings if f.condition is Condition.MISSING)

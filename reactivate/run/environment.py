@@ -1,0 +1,58 @@
+"""What a result depends on: kernel, processor, tools. Evidence is bound to it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from reactivate import __version__
+
+_TOOLS = {
+    "bpftrace": ["bpftrace", "--version"],
+    "gdb": ["gdb", "--version"],
+    "perf": ["perf", "--version"],
+    "cc": ["cc", "--version"],
+}
+_VERSION = re.compile(r"\d+(\.\d+)+")
+
+
+@cache
+def machine() -> dict[str, str]:
+    """Kernel, architecture, processor and C library: what numbers are compared within."""
+    return {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpu": _processor(),
+        "libc": " ".join(platform.libc_ver()),
+    }
+
+
+@cache
+def tools() -> dict[str, str]:
+    """Versions of the programs that measure, build or run the target; "missing" if absent."""
+    found = {"reactivate": __version__, "python": platform.python_version()}
+    for name, command in _TOOLS.items():
+        found[name] = _version(command)
+    return found
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def _version(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return "missing"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "does not answer"
+    match = _VERSION.search(done.stdout + done.stderr)
+    return match.group() if match else "unknown"
