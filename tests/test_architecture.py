@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "reactivate"
 
-SMALL = {"errors", "evidence", "metrics", "units", "procfs", "workspace", "__init__"}
+SMALL = {"errors", "evidence", "metrics", "units", "procfs", "workspace", "tomlfile", "__init__"}
 # Who may import whom; every part may import itself and the small things.
 ALLOWED: dict[str, set[str]] = {
     "checklist": set(),
@@ -21,7 +21,9 @@ ALLOWED: dict[str, set[str]] = {
     "workload": {"target"},
     "instrument": {"target", "workload"},
     "run": {"target", "workload", "instrument", "checklist", "gate"},
-    "campaign": {"checklist", "gate", "ledger", "run", "target", "report"},
+    "campaign": {
+        "checklist", "gate", "ledger", "report", "run", "target", "workload", "instrument",
+    },
     "report": {"checklist", "gate", "ledger"},
     "cli": {
         "checklist", "gate", "ledger", "run", "campaign", "report",
@@ -76,7 +78,8 @@ def test_pure_parts_touch_neither_process_nor_clock_nor_disk() -> None:
 
 
 def test_help_loads_no_heavy_library() -> None:
-    heavy = ["trio", "sqlite_utils", "transitions", "markdown_it", "tomlkit"]
+    # typer itself loads markdown_it for --help.
+    heavy = ["trio", "sqlite_utils", "transitions", "tomlkit"]
     code = (
         "import sys; from typer.testing import CliRunner; from reactivate.cli.main import app; "
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r.output; "

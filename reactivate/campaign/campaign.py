@@ -199,14 +199,16 @@ class Campaign:
         ground, stage = self._ground, self._stage(passage, step.phase)
         assert step.check is not None
         criteria = gate_criteria(ground.checklist, stage.phase, step.check)
+        waived = frozenset(passage.waivers)
         attempt = ground.ledger.begin_attempt(
             step.phase,
             step.check.value,
             measuring.environment_of(ground, stage.phase, None),
         )
         with self._on_record(attempt, "check", step.check.value):
-            done = measuring.check(ground, stage, step.check, criteria, attempt, reporter)
-        waived = frozenset(passage.waivers)
+            done = measuring.check(
+                ground, stage, step.check, criteria, attempt, reporter, waived=waived
+            )
         events, decisions, outcome = gate_decision(step, done.judgements, waived)
         recording.finish(
             ground,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from reactivate.campaign.criteria import relative_to
 from reactivate.checklist.model import Checklist, Criterion, Phase
 from reactivate.errors import MeasurementError
-from reactivate.evidence import Check, Measurement, Role
+from reactivate.evidence import Check, Measurement, Role, Verdict
 from reactivate.gate.evaluate import metric_names, roles
 from reactivate.gate.judge import judge_all, needs_more_samples
 from reactivate.gate.judgement import Judgement
@@ -96,8 +96,13 @@ def check(
     criteria: Sequence[Criterion],
     attempt: AttemptRecord,
     reporter: Reporter,
+    *,
+    waived: Collection[str],
 ) -> Checked:
     """Run one check of a phase and judge it.
+
+    Args:
+        waived: ids of criteria whose failure does not refuse.
 
     Raises:
         MeasurementError: a reference comes from another environment, or the build is not the
@@ -110,7 +115,10 @@ def check(
     started = time.monotonic()
 
     def enough(found: Sequence[Measurement]) -> bool:
-        return not needs_more_samples(judge_all(criteria, found, recorded))
+        judged = judge_all(criteria, found, recorded)
+        # A limit that is exceeded stays exceeded: more samples of another cannot open the gate.
+        refused = any(j.verdict is Verdict.FAIL and j.criterion not in waived for j in judged)
+        return refused or not needs_more_samples(judged)
 
     build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, enough)
     return Checked(

@@ -9,7 +9,7 @@ from reactivate.campaign.criteria import checks_of
 from reactivate.campaign.outcome import Command, Line, Outcome, StepReport
 from reactivate.campaign.states import Complete, Step, StepKind, Waiting
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
-from reactivate.evidence import NotMeasured, Verdict
+from reactivate.evidence import Dimension, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import AttemptRecord
 from reactivate.units import format_quantity
@@ -25,6 +25,7 @@ _STEPS = {
     StepKind.DOCUMENT: "document",
     StepKind.COMPLETE: "complete",
 }
+_SHOWN_TO_THE_BYTE = 16 * 1024
 _WILL = {
     StepKind.PREPARE: "records that everything before it is confirmed",
     StepKind.ACTIVATE: "builds it, mounts it, and proves that it is on",
@@ -200,7 +201,8 @@ def _quantity(judgement: Judgement, value: float | NotMeasured) -> str:
     if isinstance(value, NotMeasured):
         return f"nothing ({value.reason})"
     text = format_quantity(value, judgement.dimension)
-    return f"{text} ({value:,} B)" if judgement.dimension == "bytes" and value >= 16384 else text
+    whole = judgement.dimension is Dimension.BYTES and value >= _SHOWN_TO_THE_BYTE
+    return f"{text} ({round(value):,} B)" if whole else text
 
 
 def advance_reason(passage: Passage, phase_id: str) -> str:

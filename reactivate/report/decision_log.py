@@ -262,5 +262,10 @@ def _line(cells: Sequence[str]) -> str:
 
 def escape(text: str) -> str:
     """Text that stays in its cell and starts no markup of its own line."""
-    flat = " ".join(text.split())
-    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    if len(parts) % 2 == 0:  # a lone backtick opens no code
+        return "`".join(part.replace("<", "&lt;") for part in parts)
+    # Inside code spans markup means nothing, and an entity would be shown as written.
+    return "`".join(
+        part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts)
+    )

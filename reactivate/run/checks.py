@@ -50,15 +50,20 @@ async def run_check(
         references: builds that comparing instruments interleave with the subject.
         folder: the attempt's folder; each instrument gets a subfolder of its own.
         clock: monotonic seconds, for the times shown.
-        enough: asked by sampling instruments whether the gate can decide already.
+        enough: asked by sampling instruments, with everything measured in this check so far,
+            whether more samples would change nothing.
 
     Raises:
         MissingToolError: an instrument of this check cannot work here. A check with one
             instrument less is another check, so nothing is run.
     """
-    instruments = instruments_of(check, enough=enough)
-    _all_available(instruments)
     measurements: list[Measurement] = []
+
+    def enough_with_earlier(found: Sequence[Measurement]) -> bool:
+        return enough is None or enough([*measurements, *found])
+
+    instruments = instruments_of(check, enough=enough_with_earlier)
+    _all_available(instruments)
     runs: list[InstrumentRun] = []
     for instrument in instruments:
         own = folder / instrument.name
