@@ -19,21 +19,21 @@ def _missing(what: str) -> None:
     pytest.skip(what)
 
 
-def _fuse_mounts() -> set[str]:
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    return {line.split()[1] for line in lines.splitlines() if line.split()[2].startswith("fuse.")}
+def _fuse_mounts(below: Path) -> set[Path]:
+    return {m.mountpoint for m in fuse_mounts() if m.mountpoint.is_relative_to(below)}
 
 
 @pytest.fixture
-def needs_fuse() -> Iterator[None]:
-    """Skips without /dev/fuse or fusermount3; fails if the test leaves a FUSE mount behind."""
+def needs_fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Skips without /dev/fuse or fusermount3; fails if the test leaves a mount of its own."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         _missing("/dev/fuse cannot be opened")
     if shutil.which("fusermount3") is None:
         _missing("fusermount3 is not installed (Debian package fuse3)")
-    before = _fuse_mounts()
+    own = tmp_path_factory.getbasetemp().resolve()
+    before = _fuse_mounts(own)
     yield
-    left = _fuse_mounts() - before
+    left = _fuse_mounts(own) - before
     assert not left, f"mounts left behind: {left}"
 
 

@@ -1,0 +1,153 @@
+"""What a target is made of, a build, and a mounted daemon. Data and one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reactivate.evidence import Address, Pid, Tid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A deadly signal on its way to a thread of a traced daemon, as the kernel described it.
+
+    Attributes:
+        signal: number of the signal (11 is SIGSEGV).
+        code: `si_code`; zero and below mean that a process sent it, not the processor.
+        address: the address that could not be used; None if the signal carries none.
+        tid: the thread that is to get it.
+        stack_pointer: of that thread; None on processors this tool does not know.
+        instruction_pointer: of that thread; None on processors this tool does not know.
+        maps: text of /proc/PID/maps at that moment.
+    """
+
+    signal: int
+    code: int
+    address: Address | None
+    tid: Tid
+    stack_pointer: Address | None
+    instruction_pointer: Address | None
+    maps: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSwitch:
+    """A part of the target that can be on or off.
+
+    Attributes:
+        id: the name used in checklists.
+        needs: ids of components that must be on with it.
+        witness: name of the witness in `reactivate.workload.witness`.
+    """
+
+    id: str
+    needs: tuple[str, ...]
+    witness: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """configs/targets/NAME.toml, validated. Commands are argument lists with `{fields}`."""
+
+    name: str
+    path: Path
+    title: str
+    build: tuple[tuple[str, ...], ...]
+    build_timeout_seconds: float
+    artifact: str
+    run: tuple[str, ...]
+    environment: Mapping[str, str]
+    mount_timeout_seconds: float
+    stop_timeout_seconds: float
+    configuration: Path | None
+    components: tuple[ComponentSwitch, ...]
+    run_component: tuple[str, ...] = ()
+    """Appended to `run` once for each enabled component, with `{component}` as its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A finished build.
+
+    Attributes:
+        components: ids compiled in, in the target's order.
+        artifact: path of the file whose hash identifies the build.
+        artifact_sha256: hex digest of that file.
+        configuration_sha256: digest of the parts of the target's configuration that concern
+            the enabled components; "" if the target has no configuration file.
+        seconds: wall time of the build, 0.0 if it was up to date.
+        log: path of the build log.
+        command: the build command as run, for display.
+    """
+
+    components: tuple[str, ...]
+    artifact: Path
+    artifact_sha256: str
+    configuration_sha256: str
+    seconds: float
+    log: Path
+    command: tuple[str, ...]
+
+
+class Daemon(Protocol):
+    """A mounted, answering daemon in a session of its own."""
+
+    @property
+    def pid(self) -> Pid:
+        """Process id of the daemon that serves the mount."""
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where it is mounted."""
+
+    @property
+    def connection(self) -> int:
+        """FUSE connection number: the mount's device minor, as in /sys/fs/fuse/connections."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line as started."""
+
+    @property
+    def log(self) -> Path:
+        """File with the daemon's standard output and error."""
+
+    def alive(self) -> bool:
+        """Whether the process runs (a zombie does not)."""
+
+    def kill(self) -> None:
+        """SIGKILL to the process group and abort of the connection; blocked callers return."""
+
+    def returncode(self) -> int | None:
+        """None while alive; else the exit status, negative signal number if killed by one."""
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Deadly signals seen so far, oldest first; always empty unless mounted with `traced`."""
+
+
+class Launcher(Protocol):
+    """A build that can be mounted any number of times, each time as a fresh process."""
+
+    @property
+    def build(self) -> Build:
+        """The build that is mounted."""
+
+    def mounted(
+        self, *, stack_limit_bytes: int | None = None, traced: bool = False
+    ) -> AbstractAsyncContextManager[Daemon]:
+        """Start and mount; stop, unmount and clean up on leaving by whichever door.
+
+        Args:
+            stack_limit_bytes: RLIMIT_STACK (soft and hard) of the daemon, set before exec;
+                None leaves the inherited limit.
+            traced: start the daemon under this process as ptrace tracer (PTRACE_O_EXITKILL),
+                so that the fault address of its death can be read.
+
+        Raises:
+            MountError: not mounted and answering before the deadline.
+            DaemonDiedError: it ended before it was mounted.
+        """

@@ -1,0 +1,345 @@
+"""Mounting a build: a fresh daemon each time, ready when it answers, and gone when we leave."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from reactivate import procfs
+from reactivate.errors import MissingToolError, MountError, PrivilegeError
+from reactivate.evidence import Pid
+from reactivate.target.command import build_fields, environment, run_command
+from reactivate.target.death import DaemonDeathError, describe_status, log_tail
+from reactivate.target.model import Build, Daemon, Fault, TargetSpec
+from reactivate.target.process import KeptProcess, StartError, spawn
+from reactivate.target.record import make_run_folder, write_record
+from reactivate.target.server import serving_child
+from reactivate.target.unmount import abort, force_unmount, remove_folder, unmount
+from reactivate.workspace import Workspace
+
+_POLL_SECONDS = 0.002
+_KILL_SECONDS = 5.0
+_AFTER_FORK_SECONDS = 0.5
+_FUSE_DEVICE = Path("/dev/fuse")
+
+
+class MountedDaemon:
+    """A daemon that has mounted and answered. Satisfies `Daemon`."""
+
+    def __init__(
+        self, process: KeptProcess, mountpoint: Path, command: tuple[str, ...], log: Path
+    ) -> None:
+        self._process = process
+        self._mountpoint = mountpoint
+        self._command = command
+        self._log = log
+        self._connection = -1
+        self._faults: tuple[Fault, ...] = ()
+        self._ended: int | None = None
+        self.killed = False
+
+    @property
+    def pid(self) -> Pid:
+        """Process id; belongs to this daemon until the mount is left, even when it is dead."""
+        return self._process.pid
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where it is mounted."""
+        return self._mountpoint
+
+    @property
+    def connection(self) -> int:
+        """FUSE connection number."""
+        return self._connection
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line as started."""
+        return self._command
+
+    @property
+    def log(self) -> Path:
+        """Its standard output and error; removed with the mount, kept aside if it crashed."""
+        return self._log
+
+    def alive(self) -> bool:
+        """Whether the process runs (a zombie does not)."""
+        return self._ended is None and self._process.running()
+
+    def kill(self) -> None:
+        """SIGKILL to the process group and abort of the connection; blocked callers return."""
+        if self._ended is not None:
+            return
+        self.killed = True
+        self._process.signal_group(signal.SIGKILL)
+        if self._connection >= 0:
+            abort(self._connection)
+
+    def returncode(self) -> int | None:
+        """None while alive; else the exit status, negative signal number if killed by one."""
+        return self._process.returncode() if self._ended is None else self._ended
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Deadly signals seen so far; always empty unless mounted with `traced`."""
+        return self._process.faults()
+
+    def mounted_as(self, connection: int) -> None:
+        """Note the connection as soon as the mount is seen."""
+        self._connection = connection
+
+    def freeze(self) -> None:
+        """Keep the answers that are asked for after the process is reaped."""
+        self._ended = self._process.returncode()
+
+
+class TargetLauncher:
+    """Mounts one build of a target. Satisfies `Launcher`."""
+
+    def __init__(
+        self,
+        spec: TargetSpec,
+        build: Build,
+        workspace: Workspace,
+        *,
+        mountpoint: Path | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            spec: the target.
+            build: what `reactivate.target.build.build` returned for it.
+            workspace: holds mount points and data folders while a daemon runs.
+            mountpoint: an existing empty folder of the user's; by default each mount gets a
+                folder of its own under `workspace.run`.
+        """
+        self._spec = spec
+        self._build = build
+        self._workspace = workspace
+        self._mountpoint = mountpoint
+
+    @property
+    def build(self) -> Build:
+        """The build that is mounted."""
+        return self._build
+
+    @asynccontextmanager
+    async def mounted(
+        self, *, stack_limit_bytes: int | None = None, traced: bool = False
+    ) -> AsyncIterator[Daemon]:
+        """Start and mount; stop, unmount and clean up on leaving by whichever door.
+
+        Args and errors: see `reactivate.target.model.Launcher.mounted`. Further errors:
+            MissingToolError, PrivilegeError: FUSE cannot be used here.
+        """
+        check_fuse()
+        spec, components = self._spec, self._build.components
+        folder = make_run_folder(self._workspace.run)
+        mountpoint = self._mountpoint
+        try:
+            if mountpoint is None:
+                mountpoint = folder / "mnt"
+                mountpoint.mkdir()
+            mountpoint = check_mountpoint(mountpoint)
+            (folder / "backing").mkdir()
+            fields = build_fields(self._workspace, spec, components)
+            fields |= {"mountpoint": str(mountpoint), "backing": str(folder / "backing")}
+            command = run_command(spec, fields, components)
+            process = spawn(
+                command,
+                environment=environment(spec, fields, components),
+                folder=self._workspace.root.resolve(),
+                log=folder / "daemon.log",
+                stack_limit_bytes=stack_limit_bytes,
+                traced=traced,
+            )
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, StartError):
+                raise _not_started(command, str(error)) from None
+            raise
+        daemon = MountedDaemon(process, mountpoint, command, folder / "daemon.log")
+        try:
+            write_record(folder, process.pid, mountpoint, command)
+            try:
+                await process.begin()
+            except StartError as error:
+                raise _not_started(command, str(error)) from None
+            await _until_answering(daemon, process, spec.mount_timeout_seconds)
+            yield daemon
+        finally:
+            crashed = not process.running() and not daemon.killed
+            with trio.CancelScope(shield=True):
+                await _stop(daemon, process, spec.stop_timeout_seconds)
+                if crashed:
+                    _keep_log(daemon.log, self._workspace.results / "logs" / f"{folder.name}.log")
+                await trio.to_thread.run_sync(remove_folder, folder, mountpoint)
+
+
+def check_fuse() -> None:
+    """Whether FUSE filesystems can be mounted here at all.
+
+    Raises:
+        MissingToolError: no device, or no fusermount3.
+        PrivilegeError: the device may not be opened.
+    """
+    if not _FUSE_DEVICE.exists():
+        raise MissingToolError(
+            "there is no /dev/fuse",
+            why="the fuse module is not loaded, or this container was not given the device",
+            hint="modprobe fuse   (a container needs: --device /dev/fuse --cap-add SYS_ADMIN)",
+        )
+    if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
+        raise PrivilegeError(
+            "/dev/fuse may not be opened",
+            why=f"its mode is {_FUSE_DEVICE.stat().st_mode & 0o777:o}",
+            hint="sudo chmod 666 /dev/fuse",
+        )
+    if shutil.which("fusermount3") is None:
+        raise MissingToolError(
+            "fusermount3 is not installed",
+            why="it mounts and unmounts FUSE filesystems",
+            hint="sudo apt-get install fuse3",
+        )
+
+
+def check_mountpoint(mountpoint: Path) -> Path:
+    """The folder without symbolic links, if something can be mounted on it.
+
+    Raises:
+        MountError: not a folder, not empty, or a mount already.
+    """
+    absolute = Path(os.path.abspath(mountpoint))  # noqa: PTH100 - resolve() may call a daemon
+    try:
+        if procfs.fuse_mount_at(absolute) is not None:
+            raise MountError(
+                f"something is mounted on {absolute} already",
+                hint=f"fusermount3 -u {absolute}",
+            )
+        resolved = absolute.resolve(strict=True)
+        if procfs.fuse_mount_at(resolved) is not None or resolved.is_mount():
+            raise MountError(
+                f"something is mounted on {resolved} already", hint=f"fusermount3 -u {resolved}"
+            )
+        if any(resolved.iterdir()):
+            raise MountError(
+                f"the mount point {resolved} is not empty",
+                why="what is in it would be hidden",
+                hint="name an empty folder",
+            )
+    except OSError as error:
+        raise MountError(
+            f"{absolute} cannot be a mount point", why=error.strerror or str(error),
+            hint=f"mkdir -p {absolute}",
+        ) from error  # fmt: skip
+    return resolved
+
+
+def _not_started(command: tuple[str, ...], why: str) -> MountError:
+    return MountError(
+        "the daemon cannot be started",
+        why=f"{command[0]}: {why}",
+        hint="is the program installed? Check `run.command` in the target's file",
+    )
+
+
+async def _until_answering(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> None:
+    with trio.move_on_after(seconds) as scope:
+        while (mount := procfs.fuse_mount_at(daemon.mountpoint)) is None:
+            if not process.running():
+                await _died_or_left(daemon, process)
+            await trio.sleep(_POLL_SECONDS)
+        daemon.mounted_as(mount.connection)
+        await _answer(daemon.mountpoint)
+    if not process.running():
+        await _died_or_left(daemon, process)
+    # A daemon forks on its way into the background before it answers, but the process that was
+    # started may live a moment longer than that.
+    if daemon.connection >= 0 and serving_child(daemon.pid) is not None:
+        raise _in_background()
+    if scope.cancelled_caught:
+        state = "did not mount" if daemon.connection < 0 else "mounted but did not answer"
+        tail = log_tail(daemon.log)
+        daemon.kill()
+        raise MountError(
+            f"the daemon {state} within {seconds:g} s and was killed",
+            why=f"its last words:\n{tail}" if tail else "it said nothing",
+            hint="run it by hand to see why: " + " ".join(daemon.command),
+        )
+
+
+async def _answer(mountpoint: Path) -> None:
+    """Return when the daemon has answered one request; an error is an answer, too."""
+    try:
+        await trio.to_thread.run_sync(
+            os.statvfs, mountpoint, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+        )
+    except OSError as error:
+        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+            await trio.sleep(_AFTER_FORK_SECONDS)
+
+
+async def _died_or_left(daemon: MountedDaemon, process: KeptProcess) -> None:
+    """The process ended before it was ready: raise what that means."""
+    returncode = process.returncode()
+    assert returncode is not None
+    if returncode == 0:
+        with trio.move_on_after(_AFTER_FORK_SECONDS):
+            while procfs.fuse_mount_at(daemon.mountpoint) is None:
+                await trio.sleep(_POLL_SECONDS)
+    tail = log_tail(daemon.log)
+    if returncode == 0 and procfs.fuse_mount_at(daemon.mountpoint) is not None:
+        raise _in_background()
+    raise DaemonDeathError(
+        f"the daemon {describe_status(returncode)} before it was mounted",
+        why=f"its last words:\n{tail}" if tail else "it said nothing",
+        hint="run it by hand to see why: " + " ".join(daemon.command),
+        returncode=returncode,
+        faults=process.faults(),
+    )
+
+
+def _in_background() -> MountError:
+    return MountError(
+        "the daemon went into the background",
+        why="the process that serves the mount is not the one that was started, "
+        "so its stack cannot be watched",
+        hint="start the daemon itself, and keep it in the foreground (usually with -f)",
+    )
+
+
+async def _stop(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> None:
+    """End the daemon and its mount, politely for `seconds`, then by force."""
+    mountpoint = daemon.mountpoint
+    polite = process.running() and not daemon.killed
+    if polite and await trio.to_thread.run_sync(lambda: unmount(mountpoint, lazy=False)):
+        # A daemon ends by itself when its mount is gone, and does its last writing then.
+        await process.wait(seconds / 2)
+    if polite and process.running():
+        process.signal_group(signal.SIGTERM)
+        await process.wait(seconds / 2)
+    if process.running():
+        daemon.kill()
+        await process.wait(_KILL_SECONDS)
+    if not process.running():
+        # What it started and left behind; the number is still this group's.
+        process.signal_group(signal.SIGKILL)
+        daemon.freeze()
+        process.release()
+    await trio.to_thread.run_sync(force_unmount, mountpoint)
+
+
+def _keep_log(log: Path, aside: Path) -> None:
+    """A crashed daemon's words outlive its mount."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            log.replace(aside)

@@ -1,0 +1,78 @@
+"""Removing what a killed run left behind: its daemons and its mounts."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+from reactivate import procfs
+from reactivate.evidence import Pid
+from reactivate.target.record import RunRecord, read_record, same_process
+from reactivate.target.unmount import force_unmount, remove_folder
+from reactivate.workspace import Workspace
+
+_END_SECONDS = 5.0
+
+
+def reap(workspace: Workspace) -> tuple[str, ...]:
+    """Remove daemons and mounts of runs whose tool is gone; one sentence for each removed.
+
+    Runs of a tool that is alive, this one included, are left alone. A process is touched only if
+    its start time is the recorded one; a mount only if it lies in the workspace's run folder or
+    is recorded there. Never raises for what cannot be removed: it says so.
+    """
+    removed: list[str] = []
+    if not workspace.run.is_dir():
+        return ()
+    run = workspace.run.resolve()
+    for folder in sorted(path for path in run.iterdir() if path.is_dir()):
+        record = read_record(folder)
+        if not _owner_runs(folder, record):
+            removed += _clean(folder, record)
+    return tuple(removed)
+
+
+def _owner_runs(folder: Path, record: RunRecord | None) -> bool:
+    if record is not None:
+        return same_process(record.owner_pid, record.owner_start_ticks)
+    # Not recorded yet: the folder's name says whose it is.
+    owner = folder.name.partition("-")[0]
+    return owner.isdecimal() and procfs.process_runs(Pid(int(owner)))
+
+
+def _clean(folder: Path, record: RunRecord | None) -> list[str]:
+    said: list[str] = []
+    mountpoint = folder / "mnt"
+    if record is not None:
+        mountpoint = Path(record.mountpoint)
+        if _end(record):
+            said.append(f"ended pid {record.pid}: {' '.join(record.command)}")
+    if procfs.fuse_mount_at(mountpoint) is not None:
+        if force_unmount(mountpoint):
+            said.append(f"unmounted {mountpoint}")
+        else:
+            said.append(f"{mountpoint} is still mounted; try: sudo umount -l {mountpoint}")
+            return said
+    if not remove_folder(folder, mountpoint):
+        said.append(f"{folder} cannot be removed")
+    elif not said:
+        said.append(f"removed {folder}")
+    return said
+
+
+def _end(record: RunRecord) -> bool:
+    """Kill the recorded process and its group; True if it ran."""
+    try:
+        # While the descriptor is open its process is the recorded one, or gone.
+        with procfs.pidfd(Pid(record.pid), start_ticks=record.start_ticks) as descriptor:
+            if not same_process(record.pid, record.start_ticks):
+                return False
+            if os.getpgid(record.pid) == record.pid:
+                os.killpg(record.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            # Readable from the process's end on.
+            return bool(select.select([descriptor], [], [], _END_SECONDS)[0])
+    except (ProcessLookupError, PermissionError):
+        return False

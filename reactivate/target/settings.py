@@ -1,0 +1,151 @@
+"""The target's own configuration: its digest per component, and changes that keep its comments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from reactivate.errors import ConfigurationError, UsageError, WorkspaceError
+from reactivate.target.config import load_target, target_path
+from reactivate.tomlfile import TomlFile, nearest
+from reactivate.workspace import Workspace
+
+Setting = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A changed setting."""
+
+    path: Path
+    key: str
+    before: Setting
+    after: Setting
+
+
+def configuration_sha256(path: Path | None, components: Sequence[str]) -> str:
+    """Digest of what a configuration says to the enabled components; "" without a file.
+
+    Counts the sections named like an enabled component and all top-level values. Comments and
+    layout do not count: a digest changes when, and only when, the daemon would read another value.
+
+    Raises:
+        ConfigurationError: it is not TOML.
+        WorkspaceError: it cannot be read.
+    """
+    if path is None:
+        return ""
+    data = TomlFile(path).data
+    relevant = {
+        name: value
+        for name, value in data.items()
+        if name in components or not isinstance(value, dict)
+    }
+    text = json.dumps(relevant, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def set_value(workspace: Workspace, key: str, value: str) -> Change:
+    """Change one setting of the campaign's target, in place, all else kept byte for byte.
+
+    Args:
+        workspace: whose campaign.toml names the target.
+        key: `SECTION.KEY`, or `KEY` for a top-level value.
+        value: the new value; it is given the type that the old one has.
+
+    Raises:
+        UsageError: no such key (names the nearest), or not a value of that type.
+        ConfigurationError: the file is malformed, or the target has none.
+        WorkspaceError: the file cannot be read or written.
+    """
+    spec = load_target(target_path(workspace, workspace.settings().target))
+    if spec.configuration is None:
+        raise ConfigurationError(
+            f"the target {spec.name} has no configuration file",
+            why=f"{spec.path} has no `configuration`",
+        )
+    path = spec.configuration
+    file = TomlFile(path)
+    section, _, name = key.rpartition(".")
+    before = _present(file, section, name)
+    after = _like(before, value, key)
+    try:
+        document = tomlkit.parse(file.text)
+        table = document[section] if section else document
+        table[name] = after
+        text = tomlkit.dumps(document)
+    except TOMLKitError as error:
+        raise ConfigurationError(f"{path} cannot be edited", why=str(error)) from error
+    # Not written unless it means exactly what was asked for.
+    expected = tomllib.loads(file.text)
+    (expected[section] if section else expected)[name] = after
+    if tomllib.loads(text) != expected:
+        raise ConfigurationError(f"{path} cannot be edited", why="its layout is too unusual")
+    _replace(path, text)
+    return Change(path=path, key=key, before=before, after=after)
+
+
+def _present(file: TomlFile, section: str, name: str) -> Setting:
+    sections = {key: value for key, value in file.data.items() if isinstance(value, dict)}
+    if section and section not in sections:
+        raise UsageError(
+            f"{file.path} has no section `{section}`{nearest(section, sorted(sections))}"
+        )
+    table = sections[section] if section else file.data
+    settings = sorted(key for key, value in table.items() if not isinstance(value, dict))
+    if name not in settings:
+        where = f"section `{section}` of {file.path}" if section else f"{file.path}"
+        raise UsageError(f"{where} has no key `{name}`{nearest(name, settings)}")
+    value = table[name]
+    if isinstance(value, (str, int, float)):
+        return value
+    raise UsageError(
+        f"`{section}.{name}` is a {type(value).__name__}",
+        why="only text, numbers, true and false can be set from the command line",
+        hint=f"edit {file.path}",
+    )
+
+
+def _like(before: Setting, value: str, key: str) -> Setting:
+    """The text as a value of the type of the old one."""
+    try:
+        if isinstance(before, bool):
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(before, (int, float)):
+            return type(before)(value)
+    except (KeyError, ValueError):
+        wanted = "true or false" if isinstance(before, bool) else type(before).__name__
+        raise UsageError(
+            f"{value!r} cannot be the value of `{key}`",
+            why=f"it is {before!r} now, so it must be {wanted}",
+        ) from None
+    return value
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never half of one."""
+    # A symbolic link stays one: what it points to is replaced.
+    real = path.resolve()
+    partial = real.with_name(f".{real.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(real.stat().st_mode & 0o777)
+        partial.replace(real)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise WorkspaceError(
+            f"{path} cannot be written",
+            why=error.strerror or str(error),
+            hint="check the permissions and the free space of the workspace",
+        ) from error

@@ -1,0 +1,114 @@
+"""Real daemons for tests: a mirror of Debian (bindfs), and small programs that misbehave."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from reactivate import procfs
+from reactivate.target.model import Build, TargetSpec
+from reactivate.target.mount import TargetLauncher
+from reactivate.workspace import Workspace
+
+BINDFS = ("bindfs", "-f", "{backing}", "{mountpoint}")
+
+# Mounts (the answer to the kernel's INIT is never given) and sleeps.
+SILENT_MOUNT = """
+import ctypes, os, sys, time
+fd = os.open("/dev/fuse", os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+options = "fd=%d,rootmode=40000,user_id=%d,group_id=%d" % (fd, os.getuid(), os.getgid())
+if libc.mount(b"silent", sys.argv[1].encode(), b"fuse", 0, options.encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+print("mounted and silent", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+# Answers INIT, says ENOSYS to all else, does not listen to SIGTERM, stays when the mount is gone.
+STUBBORN = """
+import ctypes, errno, os, signal, struct, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+fd = os.open("/dev/fuse", os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+options = "fd=%d,rootmode=40000,user_id=%d,group_id=%d" % (fd, os.getuid(), os.getgid())
+if libc.mount(b"stubborn", sys.argv[1].encode(), b"fuse", 0, options.encode()):
+    sys.exit(os.strerror(ctypes.get_errno()))
+while True:
+    try:
+        request = os.read(fd, 1 << 20)
+    except OSError:
+        signal.pause()
+    length, opcode, unique = struct.unpack_from("=IIQ", request)
+    if opcode == 26:
+        body = struct.pack("=IIIIHHII", 7, 31, 65536, 0, 8, 8, 65536, 1).ljust(64, bytes(1))
+        os.write(fd, struct.pack("=IiQ", 16 + len(body), 0, unique) + body)
+    elif opcode not in (2, 36, 42):
+        os.write(fd, struct.pack("=IiQ", 16, -errno.ENOSYS, unique))
+"""
+
+
+def python_daemon(source: str, *arguments: str) -> tuple[str, ...]:
+    """The command of a small Python program."""
+    return (sys.executable, "-c", source.strip(), *arguments)
+
+
+def launcher(
+    root: Path,
+    command: tuple[str, ...],
+    *,
+    mount_seconds: float = 10.0,
+    stop_seconds: float = 2.0,
+    environment: dict[str, str] | None = None,
+    mountpoint: Path | None = None,
+) -> TargetLauncher:
+    """A launcher for a command, without a build."""
+    spec = TargetSpec(
+        name="test",
+        path=root / "test.toml",
+        title="test",
+        build=(),
+        build_timeout_seconds=10.0,
+        artifact=command[0],
+        run=command,
+        environment=environment or {},
+        mount_timeout_seconds=mount_seconds,
+        stop_timeout_seconds=stop_seconds,
+        configuration=None,
+        components=(),
+    )
+    build = Build(
+        components=(),
+        artifact=Path(shutil.which(command[0]) or command[0]),
+        artifact_sha256="0" * 64,
+        configuration_sha256="",
+        seconds=0.0,
+        log=root / "build.log",
+        command=(),
+    )
+    return TargetLauncher(spec, build, Workspace(root), mountpoint=mountpoint)
+
+
+def needs_bindfs() -> None:
+    """Skip without bindfs."""
+    if shutil.which("bindfs") is None:
+        pytest.skip("bindfs is not installed (Debian package bindfs)")
+
+
+def assert_nothing_left(root: Path) -> None:
+    """No mount, no folder, no record of any mount in this workspace."""
+    run = Workspace(root).run
+    assert not run.is_dir() or list(run.iterdir()) == []
+    assert [m for m in procfs.fuse_mounts() if m.mountpoint.is_relative_to(root.resolve())] == []
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    """Wait for a condition, at most so long."""
+    assert callable(condition)
+    with trio.fail_after(seconds):
+        while not condition():
+            await trio.lowlevel.checkpoint()
