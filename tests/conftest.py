@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from reactivate.procfs import fuse_mounts
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
