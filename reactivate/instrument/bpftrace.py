@@ -1,0 +1,186 @@
+"""Running a bpftrace script beside a workload: started, known to be attached, stopped, read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import trio
+
+from reactivate.errors import MeasurementError, MissingToolError
+from reactivate.instrument.contract import Availability
+from reactivate.instrument.tracefs import (
+    MOUNT_HINT,
+    has_tracepoint,
+    mount_tracefs,
+    tracefs_for_a_look,
+)
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.005
+_LAST_LINES = 6
+
+ENVIRONMENT = {
+    # Events wait here until bpftrace reads them: 4 MiB per processor with pages of 4 KiB.
+    "BPFTRACE_PERF_RB_PAGES": "1024",
+    # Requests under way at one time, and distinct keys of every other map.
+    "BPFTRACE_MAP_KEYS_MAX": "65536",
+}
+
+
+class Tracer:
+    """A running bpftrace and the file with what it says."""
+
+    def __init__(self, process: trio.Process, output: Path) -> None:
+        self._process = process
+        self.output = output
+
+    def lines(self) -> Iterator[str]:
+        """What it has said so far, line by line; the last may be unfinished and is left out."""
+        with self.output.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield line.rstrip("\n")
+
+    def has_said(self, word: str) -> bool:
+        """Whether one of the lines contains the word."""
+        return any(word in line for line in self.lines())
+
+    async def wait_for(
+        self,
+        seen: Callable[[], bool],
+        *,
+        provoke: Callable[[], None] | None = None,
+        seconds: float = _START_SECONDS,
+    ) -> None:
+        """Wait until `seen` holds; do `provoke` before each look.
+
+        Raises:
+            MissingToolError: bpftrace ended, or did not get that far in time.
+        """
+        with trio.move_on_after(seconds):
+            while self._process.returncode is None:
+                if provoke is not None:
+                    provoke()
+                if seen():
+                    return
+                await trio.sleep(_POLL_SECONDS)
+        if seen():
+            return
+        ended = self._process.returncode is not None
+        raise MissingToolError(
+            "bpftrace ended at once" if ended else f"bpftrace saw nothing within {seconds:g} s",
+            why="its last words:\n" + "\n".join(list(self.lines())[-_LAST_LINES:]),
+            hint="reactivate doctor",
+        )
+
+    async def stop(self) -> None:
+        """Ask it to print its maps and end; everything it said is in `output` afterwards.
+
+        Raises:
+            MeasurementError: it had to be killed, so its result is incomplete.
+        """
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        with trio.move_on_after(_STOP_SECONDS):
+            await self._process.wait()
+            return
+        raise MeasurementError(
+            f"bpftrace did not end within {_STOP_SECONDS:g} s",
+            why="what it counted is lost",
+            hint="run the same step again",
+        )
+
+
+@asynccontextmanager
+async def tracing(
+    script: Path, arguments: Sequence[int], output: Path, *, form: str = "text"
+) -> AsyncIterator[Tracer]:
+    """bpftrace running a script; gone on leaving by whichever door.
+
+    Args:
+        script: a file of probes/trace.
+        arguments: its positional parameters.
+        output: file for everything it says.
+        form: "text" or "json".
+
+    Raises:
+        MissingToolError: bpftrace is not installed, or tracefs cannot be mounted.
+    """
+    program = shutil.which("bpftrace")
+    if program is None or not mount_tracefs():
+        found = bpftrace_availability()
+        raise MissingToolError(f"{script.name} cannot be run: {found.detail}", hint=found.hint)
+    command = [program, "-B", "line", "-f", form, str(script), *map(str, arguments)]
+    with output.open("wb") as file:
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | ENVIRONMENT,
+            start_new_session=True,
+        )
+    try:
+        yield Tracer(process, output)
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def bpftrace_availability(*tracepoints: tuple[str, str]) -> Availability:
+    """Whether bpftrace runs here and the kernel has the tracepoints (category, name)."""
+    program = shutil.which("bpftrace")
+    if program is None:
+        return Availability(
+            ready=False, detail="bpftrace is not installed", hint="sudo apt-get install bpftrace"
+        )
+    if os.geteuid() != 0:
+        return Availability(
+            ready=False, detail="bpftrace needs root", hint="run reactivate with sudo"
+        )
+    with tracefs_for_a_look() as there:
+        if not there:
+            return Availability(ready=False, detail="tracefs is not mounted", hint=MOUNT_HINT)
+        for category, name in tracepoints:
+            if not has_tracepoint(category, name):
+                return Availability(
+                    ready=False, detail=f"this kernel has no tracepoint {category}:{name}"
+                )
+        version, refusal = _trial(program)
+    if refusal:
+        return Availability(
+            ready=False,
+            detail=f"bpftrace cannot load a program here: {refusal}",
+            hint="a container needs --privileged, or --cap-add SYS_ADMIN and the kernel's BPF",
+        )
+    return Availability(ready=True, detail=f"ready (bpftrace {version})")
+
+
+@cache
+def _trial(program: str) -> tuple[str, str]:
+    """Version, and why the smallest program cannot run ("" if it can). Once per process."""
+    try:
+        version = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+        trial = subprocess.run(
+            [program, "-e", "BEGIN { exit(); }"],
+            capture_output=True, text=True, timeout=20, check=False, start_new_session=True,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    said = version.stdout.split()
+    number = said[-1].lstrip("v") if said else "of unknown version"
+    if trial.returncode != 0:
+        return number, (trial.stderr or trial.stdout).strip()[-300:] or "it says nothing"
+    return number, ""
