@@ -87,6 +87,16 @@ _TABLE = (
 )
 # fmt: on
 
+# Page faults see pages: "at least this deep" is what these metrics mean. Page granularity, not a
+# doubt about the value.
+_ASKS = {
+    "growth.depth": Bound.LOWER,
+    "growth.pages": Bound.LOWER,
+    "growth.alerts": Bound.LOWER,
+    # The least limit that was tried and survived: a yet smaller one may do, and is not asked for.
+    "stack.minimum": Bound.UPPER,
+}
+
 METRICS: dict[str, Metric] = {
     name: Metric(
         name=name,

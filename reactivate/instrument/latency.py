@@ -1,0 +1,290 @@
+"""How long each operation takes as its caller sees it, on several builds side by side.
+
+All builds are mounted at once and take turns within each repetition, in alternating order
+(A B, B A, …), so a machine that becomes slower meanwhile becomes slower for all of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from reactivate.errors import ConfigurationError
+from reactivate.evidence import Bound, Measurement, Pid, Role
+from reactivate.instrument.contract import Availability, Bench
+from reactivate.instrument.workout import ready_folder
+from reactivate.target.model import Daemon, Fault
+from reactivate.workload.drive import drive
+from reactivate.workload.operation import Operation
+
+EVIDENCE = "latency.json"
+
+Samples = dict[tuple[str, Role], list[int]]
+"""Nanoseconds in the order they were taken, by operation and build."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Arm:
+    """One mounted build in its turn on one operation."""
+
+    role: Role
+    folder: Path
+    samples: list[int] = field(default_factory=list)
+
+
+class SideBySide:
+    """Several daemons that live and die together, for `drive`. Satisfies `Daemon`."""
+
+    def __init__(self, daemons: Mapping[Role, Daemon]) -> None:
+        self._daemons = daemons
+
+    def _foremost(self) -> Daemon:
+        """The one that an error should speak of: a dead one, else the subject."""
+        dead = (daemon for daemon in self._daemons.values() if not daemon.alive())
+        return next(dead, self._daemons[Role.SUBJECT])
+
+    @property
+    def pid(self) -> Pid:
+        """Process id of the foremost."""
+        return self._foremost().pid
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where the foremost is mounted."""
+        return self._foremost().mountpoint
+
+    @property
+    def connection(self) -> int:
+        """FUSE connection of the foremost."""
+        return self._foremost().connection
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Command line of the foremost."""
+        return self._foremost().command
+
+    @property
+    def log(self) -> Path:
+        """Log of the foremost."""
+        return self._foremost().log
+
+    def alive(self) -> bool:
+        """Whether all of them run."""
+        return all(daemon.alive() for daemon in self._daemons.values())
+
+    def kill(self) -> None:
+        """Kill all: whichever of them blocks the caller, it returns."""
+        for daemon in self._daemons.values():
+            daemon.kill()
+
+    def returncode(self) -> int | None:
+        """Exit status of the foremost."""
+        return self._foremost().returncode()
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Fatal signals of the foremost, if it is traced."""
+        return self._foremost().faults()
+
+
+class Latency:
+    """p50 and p99 per operation and build.
+
+    Args:
+        enough: asked with all measurements after each round; the number of samples is doubled
+            until it says True or `max_repeats` is reached. None: one round of `repeats`.
+    """
+
+    name: ClassVar[str] = "latency"
+    measures: ClassVar[tuple[str, ...]] = ("latency.p50", "latency.p99")
+    bound: ClassVar[Bound] = Bound.EXACT
+    needs: ClassVar[tuple[str, ...]] = ()
+    cost: ClassVar[str] = "two readings of the clock, about 0.1 µs"
+
+    def __init__(self, *, enough: Callable[[Sequence[Measurement]], bool] | None = None) -> None:
+        self._enough = enough
+
+    def availability(self) -> Availability:
+        """A monotonic clock is everywhere; its resolution must be worth the name."""
+        resolution = time.get_clock_info("perf_counter").resolution
+        if resolution > 1e-6:
+            return Availability(
+                ready=False, detail=f"the monotonic clock counts only every {resolution:g} s"
+            )
+        return Availability(ready=True, detail="ready")
+
+    async def measure(self, bench: Bench) -> tuple[Measurement, ...]:
+        """Mount all builds at once and let them take turns.
+
+        Settings: `repeats` (100) to begin with, `max_repeats` (400), `warmup` (10) repetitions
+        that are not counted, `deadline_seconds` for one operation in one round (120).
+
+        Raises:
+            ConfigurationError: `repeats` below 1.
+        """
+        repeats = int(bench.settings.get("repeats", 100))
+        most = max(repeats, int(bench.settings.get("max_repeats", 400)))
+        warmup = int(bench.settings.get("warmup", 10))
+        if repeats < 1 or warmup < 0:
+            raise ConfigurationError(
+                f"latency cannot be measured with repeats = {repeats}, warmup = {warmup}",
+                hint="set them in configs/instruments.toml, table [latency]",
+            )
+        samples: Samples = {}
+        done = rounds = 0
+        async with AsyncExitStack() as stack:
+            daemons: dict[Role, Daemon] = {}
+            for role, launcher in ((Role.SUBJECT, bench.subject), *bench.references.items()):
+                daemons[role] = await stack.enter_async_context(launcher.mounted())
+            arms: dict[str, tuple[Arm, ...]] = {}
+            while True:
+                count = min(done or repeats, most - done)  # doubled in every round
+                await _round(bench, daemons, arms, range(done, done + count), warmup)
+                done, rounds = done + count, rounds + 1
+                samples = {
+                    (name, arm.role): arm.samples for name, group in arms.items() for arm in group
+                }
+                result = measurements(samples, evidence=bench.evidence_prefix + EVIDENCE)
+                if self._enough is None or done >= most or self._enough(result):
+                    break
+            commands = {role.value: list(daemon.command) for role, daemon in daemons.items()}
+        bench.reporter.advance(1, 1, "done")
+        _write_evidence(bench.folder / EVIDENCE, commands, samples, warmup, rounds)
+        return result
+
+
+async def _round(
+    bench: Bench,
+    daemons: Mapping[Role, Daemon],
+    arms: dict[str, tuple[Arm, ...]],
+    repetitions: range,
+    warmup: int,
+) -> None:
+    """Every operation once more, `len(repetitions)` times on each arm."""
+    deadline_seconds = float(bench.settings.get("deadline_seconds", 120.0))
+    together = SideBySide(daemons)
+    for index, operation in enumerate(bench.operations):
+        bench.reporter.advance(index, len(bench.operations), operation.name)
+        new = operation.name not in arms
+        if new:
+            arms[operation.name] = await drive(
+                together,
+                _arms,
+                daemons,
+                operation,
+                deadline_seconds=deadline_seconds,
+                doing=f"preparing `{operation.name}`",
+            )
+        await drive(
+            together,
+            take_turns,
+            operation,
+            arms[operation.name],
+            repetitions,
+            warmup if new else 0,
+            deadline_seconds=deadline_seconds,
+            doing=f"timing `{operation.name}`",
+        )
+
+
+def _arms(daemons: Mapping[Role, Daemon], operation: Operation) -> tuple[Arm, ...]:
+    """The builds on which this operation exists, with its folder ready in each."""
+    return tuple(
+        Arm(role=role, folder=ready_folder(daemon.mountpoint, operation))
+        for role, daemon in daemons.items()
+        if role is Role.SUBJECT or operation.paired
+    )
+
+
+def take_turns(operation: Operation, arms: Sequence[Arm], repetitions: range, warmup: int) -> None:
+    """Time one operation on all arms; blocking, for a worker thread.
+
+    Adds one sample per repetition to every arm. Warm-up repetitions come before and have
+    negative numbers.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for repetition in range(-warmup, 0):
+            for arm in arms:
+                _timed(operation, arm.folder, repetition)
+        for repetition in repetitions:
+            for arm in arms if repetition % 2 == 0 else reversed(arms):
+                arm.samples.append(_timed(operation, arm.folder, repetition))
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _timed(operation: Operation, folder: Path, repetition: int) -> int:
+    run, clock = operation.run, time.perf_counter_ns
+    operation.prepare(folder, repetition)
+    begun = clock()
+    run(folder, repetition)
+    ended = clock()
+    operation.tidy(folder, repetition)
+    return ended - begun
+
+
+# -- reduction -----------------------------------------------------------------------------
+
+
+def percentile(samples: Iterable[int], percent: float) -> int:
+    """Nearest rank: the smallest sample that at least `percent` of all do not exceed."""
+    ordered = sorted(samples)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def measurements(samples: Samples, *, evidence: str) -> tuple[Measurement, ...]:
+    """p50 and p99 of every operation on every build; the raw samples go along."""
+    result = []
+    for (operation, role), taken in samples.items():
+        frozen = tuple(taken)
+        few = "" if len(frozen) >= 100 else f"of {len(frozen)} samples: the largest"
+        for metric, value, note in (
+            ("latency.p50", statistics.median(frozen), ""),
+            ("latency.p99", percentile(frozen, 99), few),
+        ):
+            result.append(
+                Measurement(
+                    metric=metric,
+                    value=value,
+                    instrument=Latency.name,
+                    role=role,
+                    operation=operation,
+                    samples=frozen,
+                    evidence=evidence,
+                    note=note,
+                )
+            )
+    return tuple(result)
+
+
+def _write_evidence(
+    path: Path,
+    commands: Mapping[str, list[str]],
+    samples: Samples,
+    warmup: int,
+    rounds: int,
+) -> None:
+    operations: dict[str, dict[str, list[int]]] = {}
+    for (operation, role), taken in samples.items():
+        operations.setdefault(operation, {})[role.value] = taken
+    document = {
+        "schema": 1,
+        "instrument": Latency.name,
+        "unit": "ns",
+        "commands": commands,
+        "warmup": warmup,
+        "rounds": rounds,
+        "order": "even repetitions as in commands, odd ones reversed",
+        "operations": operations,
+    }
+    path.write_text(json.dumps(document) + "\n", encoding="utf-8")
