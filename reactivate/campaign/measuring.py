@@ -114,13 +114,13 @@ def check(
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
-    def enough(found: Sequence[Measurement]) -> bool:
+    def undecided(found: Sequence[Measurement]) -> Collection[str]:
         judged = judge_all(criteria, found, recorded)
         # A limit that is exceeded stays exceeded: more samples of another cannot open the gate.
         refused = any(j.verdict is Verdict.FAIL and j.criterion not in waived for j in judged)
-        return refused or not needs_more_samples(judged)
+        return () if refused else {need.operation for need in needs_more_samples(judged)}
 
-    build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, enough)
+    build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
     return Checked(
         run=run,
         judgements=judge_all(criteria, run.measurements, recorded),
@@ -136,7 +136,7 @@ async def _measure(
     criteria: Sequence[Criterion],
     attempt: AttemptRecord,
     reporter: Reporter,
-    enough: Callable[[Sequence[Measurement]], bool],
+    undecided: Callable[[Sequence[Measurement]], Collection[str]],
 ) -> tuple[Build, CheckRun]:
     workspace, spec = ground.workspace, ground.spec
     build = await build_target(spec, workspace, stage.components)
@@ -156,7 +156,7 @@ async def _measure(
         folder=workspace.results / attempt.folder,
         reporter=reporter,
         clock=time.monotonic,
-        enough=enough,
+        undecided=undecided,
     )
     return build, run
 

@@ -11,7 +11,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +98,9 @@ class Latency:
     """p50 and p99 per operation and build.
 
     Args:
-        enough: asked with all measurements after each round; the number of samples is doubled
-            until it says True or `max_repeats` is reached. None: one round of `repeats`.
+        undecided: asked with all measurements after each round which operations need more
+            samples; their number of samples is doubled, and theirs alone, until it names none
+            or `max_repeats` is reached. None: one round.
     """
 
     name: ClassVar[str] = "latency"
@@ -108,8 +109,10 @@ class Latency:
     needs: ClassVar[tuple[str, ...]] = ()
     cost: ClassVar[str] = "two readings of the clock, about 0.1 µs"
 
-    def __init__(self, *, enough: Callable[[Sequence[Measurement]], bool] | None = None) -> None:
-        self._enough = enough
+    def __init__(
+        self, *, undecided: Callable[[Sequence[Measurement]], Collection[str]] | None = None
+    ) -> None:
+        self._undecided = undecided
 
     def availability(self) -> Availability:
         """A monotonic clock is everywhere; its resolution must be worth the name."""
@@ -144,15 +147,20 @@ class Latency:
             for role, launcher in ((Role.SUBJECT, bench.subject), *bench.references.items()):
                 daemons[role] = await stack.enter_async_context(launcher.mounted())
             arms: dict[str, tuple[Arm, ...]] = {}
+            wanted = list(bench.operations)
             while True:
                 count = min(done or repeats, most - done)  # doubled in every round
-                await _round(bench, daemons, arms, range(done, done + count), warmup)
+                await _round(bench, daemons, arms, wanted, range(done, done + count), warmup)
                 done, rounds = done + count, rounds + 1
                 samples = {
                     (name, arm.role): arm.samples for name, group in arms.items() for arm in group
                 }
                 result = measurements(samples, evidence=bench.evidence_prefix + EVIDENCE)
-                if self._enough is None or done >= most or self._enough(result):
+                if self._undecided is None or done >= most:
+                    break
+                names = self._undecided(result)
+                wanted = [operation for operation in wanted if operation.name in names]
+                if not wanted:
                     break
             commands = {role.value: list(daemon.command) for role, daemon in daemons.items()}
         bench.reporter.advance(1, 1, "done")
@@ -164,14 +172,15 @@ async def _round(
     bench: Bench,
     daemons: Mapping[Role, Daemon],
     arms: dict[str, tuple[Arm, ...]],
+    wanted: Sequence[Operation],
     repetitions: range,
     warmup: int,
 ) -> None:
-    """Every operation once more, `len(repetitions)` times on each arm."""
+    """Each wanted operation `len(repetitions)` times more on each arm."""
     deadline_seconds = float(bench.settings.get("deadline_seconds", 120.0))
     together = SideBySide(daemons)
-    for index, operation in enumerate(bench.operations):
-        bench.reporter.advance(index, len(bench.operations), operation.name)
+    for index, operation in enumerate(wanted):
+        bench.reporter.advance(index, len(wanted), operation.name)
         new = operation.name not in arms
         if new:
             arms[operation.name] = await drive(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 
 from reactivate.evidence import Check, Measurement
@@ -36,19 +36,21 @@ def instrument(name: str) -> Instrument:
 
 
 def instruments_of(
-    check: Check, *, enough: Callable[[Sequence[Measurement]], bool] | None = None
+    check: Check,
+    *,
+    undecided: Callable[[Sequence[Measurement]], Collection[str]] | None = None,
 ) -> tuple[Instrument, ...]:
     """The instruments of a check, in the order they run.
 
     Args:
-        enough: given to the latency instrument, which samples until the gate can decide.
+        undecided: given to the latency instrument: the operations that need more samples.
     """
-    found = []
+    found: list[Instrument] = []
     for name in _CHECKS[check]:
         if name == "latency":
             from reactivate.instrument.latency import Latency
 
-            found.append(Latency(enough=enough))
+            found.append(Latency(undecided=undecided))
         else:
             found.append(instrument(name))
     return tuple(found)

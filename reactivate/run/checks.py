@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ async def run_check(
     folder: Path,
     reporter: Reporter,
     clock: Callable[[], float],
-    enough: Callable[[Sequence[Measurement]], bool] | None = None,
+    undecided: Callable[[Sequence[Measurement]], Collection[str]],
 ) -> CheckRun:
     """Run every instrument of `check`.
 
@@ -50,8 +50,8 @@ async def run_check(
         references: builds that comparing instruments interleave with the subject.
         folder: the attempt's folder; each instrument gets a subfolder of its own.
         clock: monotonic seconds, for the times shown.
-        enough: asked by sampling instruments, with everything measured in this check so far,
-            whether more samples would change nothing.
+        undecided: asked by sampling instruments, with everything measured in this check so
+            far, which operations need more samples before the gate can decide.
 
     Raises:
         MissingToolError: an instrument of this check cannot work here. A check with one
@@ -59,10 +59,10 @@ async def run_check(
     """
     measurements: list[Measurement] = []
 
-    def enough_with_earlier(found: Sequence[Measurement]) -> bool:
-        return enough is None or enough([*measurements, *found])
+    def undecided_by_now(found: Sequence[Measurement]) -> Collection[str]:
+        return undecided([*measurements, *found])
 
-    instruments = instruments_of(check, enough=enough_with_earlier)
+    instruments = instruments_of(check, undecided=undecided_by_now)
     _all_available(instruments)
     runs: list[InstrumentRun] = []
     for instrument in instruments:

@@ -121,11 +121,11 @@ def test_two_builds_side_by_side(needs_fuse: None, tmp_path: Path) -> None:
     )
     rounds: list[int] = []
 
-    def enough(found: Sequence[Measurement]) -> bool:
+    def undecided(found: Sequence[Measurement]) -> set[str]:
         rounds.append(len(found[0].samples))
-        return len(rounds) == 2
+        return {"listing"} if len(rounds) == 1 else set()
 
-    found = trio.run(Latency(enough=enough).measure, on)
+    found = trio.run(Latency(undecided=undecided).measure, on)
     assert rounds == [8, 16]
     p50 = {(m.operation, m.role): m.value for m in found if m.metric == "latency.p50"}
     assert set(p50) == {
@@ -137,7 +137,10 @@ def test_two_builds_side_by_side(needs_fuse: None, tmp_path: Path) -> None:
     assert not isinstance(fast, NotMeasured)
     assert not isinstance(delayed, NotMeasured)
     assert delayed > 2 * fast
-    assert {len(m.samples) for m in found} == {16}
+    # Only the operation that was not decided is sampled further.
+    assert {(m.operation, len(m.samples)) for m in found} == {
+        ("listing", 16), ("mkdir", 8), ("alone", 8),
+    }  # fmt: skip
     document = json.loads((tmp_path / "evidence" / "latency.json").read_text())
     assert document["rounds"] == 2
     assert len(document["operations"]["listing"]["baseline"]) == 16
@@ -146,5 +149,5 @@ def test_two_builds_side_by_side(needs_fuse: None, tmp_path: Path) -> None:
 @pytest.mark.fuse
 def test_sampling_stops_at_the_most(needs_fuse: None, tmp_path: Path) -> None:
     on = bench(tmp_path, POSIX[:1], repeats=4, max_repeats=10, warmup=0)
-    found = trio.run(Latency(enough=lambda found: False).measure, on)
+    found = trio.run(Latency(undecided=lambda found: {POSIX[0].name}).measure, on)
     assert {len(m.samples) for m in found} == {10}
