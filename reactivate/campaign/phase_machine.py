@@ -53,7 +53,13 @@ def _table() -> list[Row]:
         *_onward("prepare", preparing, (activating, documenting, active), ["items_are_confirmed"]),
         *_onward("activate", activating, _BUILT, ["enablement_is_proven"], "note_activation"),
         _row("check", _CHECKING, None, ["verdicts_are_whole"], "note_verdicts"),
-        *_onward("pass_gate", _CHECKING, _BUILT, ["gate_is_open"], "forget_judgement"),
+        *(
+            row
+            for number, state in enumerate(_CHECKING, start=1)
+            for row in _onward(
+                "pass_gate", state, _BUILT[number:], ["gate_is_open"], "forget_judgement"
+            )
+        ),
         _row("refuse", _CHECKING, refused, ["refusal_is_whole"], "note_refusal"),
         *_waive_rows(),
         _row("hold", (activating, *_CHECKING), None, ["step_is_undecided"], "note_undecided"),
@@ -73,7 +79,9 @@ def _waive_rows() -> list[Row]:
     refused, guard, note = PhaseState.REFUSED, "failure_can_be_waived", "note_waiver"
     return [
         _row("waive", refused, None, [guard, "failures_still_stand"], note),
-        *_onward("waive", refused, _BUILT, [guard, "waiver_opens_gate"], note, "forget_judgement"),
+        *_onward(
+            "waive", refused, _BUILT[1:], [guard, "waiver_opens_gate"], note, "forget_judgement"
+        ),
         *(
             _row("waive", refused, state, [guard, _refused_in(state)], note, "forget_judgement")
             for state in _CHECKING

@@ -97,7 +97,7 @@ class PhaseModel:
 
     def is_its_turn(self, fired: EventData) -> bool:
         """Every phase before it and everything it needs is active."""
-        why = ''
+        why = self._why_not_its_turn(self.phase.id)
         if not why and self.is_off:
             why = f"`{self.phase.id}` is rolled back; only a retry begins it again"
         return self._allow(not why, why)
