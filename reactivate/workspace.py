@@ -46,11 +46,14 @@ class CampaignSettings:
         target: name of a file in configs/targets, without `.toml`.
         checklist: the campaign's checklist.
         who: name that goes on record with decisions.
+        integration_times: how many times as often as usual operations are repeated when all
+            components are on.
     """
 
     target: str
     checklist: Path
     who: str
+    integration_times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,22 @@ class Workspace:
             WorkspaceError: the file cannot be read.
         """
         file = TomlFile(self.root / _MARKER)
-        file.known({"target", "checklist", "who"})
+        file.known({"target", "checklist", "who", "integration_times"})
         target = file.value(str, None, "target") or ""
         checklist = self.root / (file.value(str, None, "checklist") or "")
         who = file.value(str, "", "who") or _login()
+        times = file.value(int, 3, "integration_times") or 0
+        if times < 1:
+            file.fault("`integration_times` must be 1 or more", "integration_times")
         known = _names(self.configs / "targets")
         if target and target not in known:
             file.fault(f"there is no target `{target}`{nearest(target, known)}", "target")
         if "checklist" in file.data and not checklist.is_file():
             file.fault(f"there is no checklist {checklist}", "checklist")
         file.finish()
-        return CampaignSettings(target=target, checklist=checklist, who=who)
+        return CampaignSettings(
+            target=target, checklist=checklist, who=who, integration_times=times
+        )
 
     def instrument_settings(self, name: str) -> Mapping[str, float | int | str]:
         """One instrument's table of configs/instruments.toml; the whole file is checked.

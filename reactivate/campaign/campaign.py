@@ -11,7 +11,12 @@ from contextlib import contextmanager
 
 from reactivate.campaign import commands, measuring, recording, wording
 from reactivate.campaign.criteria import gate_criteria, left_out, require_passable
-from reactivate.campaign.deciding import advance, gate_decision
+from reactivate.campaign.deciding import (
+    advance,
+    configuration_now,
+    gate_decision,
+    refused_environment,
+)
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.measuring import Ground, Stage
@@ -87,15 +92,24 @@ class Campaign:
         passage = self._passage()
         chosen = commands.items_to_confirm(passage, items, everything=everything)
         self._confirm(passage, chosen, who=who, unattended=False)
-        return self._recorded(passage, f"{len(chosen)} items confirmed by {who}.")
+        count = "1 item" if len(chosen) == 1 else f"{len(chosen)} items"
+        return self._recorded(passage, f"{count} confirmed by {who}.")
 
-    def retry(self, *, who: str) -> StepReport:
-        """Begin a refused or rolled back component again, after a fix."""
+    def retry(self, *, who: str, reason: str = "") -> StepReport:
+        """Begin a refused or rolled back component again, after a fix.
+
+        Args:
+            who: on whose behalf.
+            reason: what was mended; "" records what is seen to have changed.
+        """
         passage = self._passage()
         phase = commands.require_retry(passage)
-        self._decide(EventKind.RETRIED, phase, reason="a fix was made", who=who)
+        refused = refused_environment(self._ground, phase)
+        seen = wording.seen_change(refused, configuration_now(self._ground, refused))
+        self._decide(EventKind.RETRIED, phase, reason=reason.strip() or seen.reason, who=who)
         return self._recorded(
-            passage, f"{phase} is built and proven again, then all of its checks run again."
+            passage,
+            f"{phase} is built and proven again, then all of its checks run again.{seen.hint}",
         )
 
     def waive(self, criterion: str, *, reason: str, who: str) -> StepReport:
@@ -115,7 +129,7 @@ class Campaign:
     # What the tool does by itself
 
     def announcement(self) -> str:
-        """What the next step will do, before it is done."""
+        """What the next step will do, before it is done; "" if it takes no time to see."""
         return wording.announcement(self._passage())
 
     def step(self, *, who: str, yes: bool, reporter: Reporter) -> StepReport:
@@ -172,7 +186,7 @@ class Campaign:
         recording.finish(
             ground,
             attempt,
-            "passed",
+            Outcome.ADVANCED.value,
             events=[
                 (
                     EventKind.ACTIVATED,
@@ -191,6 +205,7 @@ class Campaign:
             environment=measuring.environment_of(ground, stage.phase, done.build),
         )
         lines += wording.activation_lines(done)
+        lines += wording.same_build(refused_environment(ground, step.phase), done.build)
         return self._advanced(step, lines, wording.enabled(stage, done))
 
     def _check(
@@ -213,7 +228,7 @@ class Campaign:
         recording.finish(
             ground,
             attempt,
-            {Outcome.ADVANCED: "passed"}.get(outcome, outcome.value),
+            outcome.value,
             events=events,
             measurements=done.run.measurements,
             judgements=done.judgements,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import trio
 
 from reactivate.campaign.criteria import relative_to
-from reactivate.checklist.model import Checklist, Criterion, Phase
+from reactivate.campaign.outcome import Outcome
+from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Measurement, Role, Verdict
 from reactivate.gate.evaluate import metric_names, roles
@@ -27,6 +28,9 @@ from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
 from reactivate.workload.suites import operations
 from reactivate.workspace import Workspace
+
+_JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value})
+"""Outcomes of attempts whose measurements are whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,11 @@ async def _measure(
         folder=workspace.results / attempt.folder,
         reporter=reporter,
         clock=time.monotonic,
+        times=(
+            workspace.settings().integration_times
+            if stage.phase.kind is PhaseKind.INTEGRATION
+            else 1
+        ),
         undecided=undecided,
     )
     return build, run
@@ -206,10 +215,9 @@ def _recorded_references(
     for role, phase in sources.items():
         if not any(relative_to(criterion, role) for criterion in criteria):
             continue
-        source = ground.ledger.latest_attempt(
-            phase, kind.value, status=AttemptStatus.FINISHED, outcome="passed"
-        )
-        if source is None:
+        source = ground.ledger.latest_attempt(phase, kind.value, status=AttemptStatus.FINISHED)
+        # A refused run measured as well as a passed one: its phase went on by a waiver.
+        if source is None or source.outcome not in _JUDGED:
             continue
         _same_environment(ground, role, source)
         found[role] = tuple(

@@ -47,6 +47,8 @@ class Bench:
             so that it is relative to the attempt's folder, e.g. "watermark/".
         settings: the instrument's table of configs/instruments.toml.
         reporter: progress.
+        times: how many times as often as usual each operation is repeated; the integration of
+            all components runs for longer.
     """
 
     subject: Launcher
@@ -56,6 +58,7 @@ class Bench:
     evidence_prefix: str = ""
     references: Mapping[Role, Launcher] = field(default_factory=dict)
     settings: Mapping[str, float | int | str] = field(default_factory=dict)
+    times: int = 1
 
 
 class Instrument(Protocol):

@@ -114,7 +114,7 @@ class Growth:
 
     async def measure(self, bench: Bench) -> tuple[Measurement, ...]:
         """One fresh mount, all operations `repeats` times, every first touch recorded."""
-        repeats = int(bench.settings.get("repeats", 3))
+        repeats = int(bench.settings.get("repeats", 3)) * bench.times
         deadline = float(bench.settings.get("deadline_seconds", 120.0))
         tracer = choose_tracer(str(bench.settings.get("tracer", "auto")))
         total = len(bench.operations)

@@ -133,7 +133,7 @@ async def _driven(daemon: Daemon, bench: Bench) -> int | None:
         perform,
         daemon.mountpoint,
         bench.operations,
-        int(bench.settings.get("repeats", 3)),
+        int(bench.settings.get("repeats", 3)) * bench.times,
         Progress(),
         deadline_seconds=float(bench.settings.get("deadline_seconds", 120.0)),
         doing="the workload under the request tracer",

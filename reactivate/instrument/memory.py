@@ -95,7 +95,7 @@ class Memory:
 
         Settings: `repeats` (10), `deadline_seconds` for all repetitions of one operation (120).
         """
-        repeats = int(bench.settings.get("repeats", 10))
+        repeats = int(bench.settings.get("repeats", 10)) * bench.times
         deadline_seconds = float(bench.settings.get("deadline_seconds", 120.0))
         total = len(bench.operations)
         async with bench.subject.mounted() as daemon:

@@ -131,7 +131,7 @@ async def one_run(bench: Bench, limit_bytes: int, *, strict: bool) -> Run:
         MeasurementError: if `strict`, an operation failed although the daemon lives.
     """
     progress = Progress()
-    repeats = int(bench.settings.get("repeats", 1))
+    repeats = int(bench.settings.get("repeats", 1)) * bench.times
     deadline = float(bench.settings.get("deadline_seconds", 120.0))
     touched = 0
     stage = "start"

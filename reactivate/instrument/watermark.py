@@ -91,7 +91,7 @@ class Watermark:
         Settings: `repeats` (25), `deadline_seconds` for all repetitions of one operation (120),
         `idle_seconds` for the daemon to come to rest (5).
         """
-        repeats = int(bench.settings.get("repeats", 25))
+        repeats = int(bench.settings.get("repeats", 25)) * bench.times
         deadline_seconds = float(bench.settings.get("deadline_seconds", 120.0))
         idle_seconds = float(bench.settings.get("idle_seconds", 5.0))
         mount_fusectl()

@@ -42,6 +42,7 @@ async def run_check(
     folder: Path,
     reporter: Reporter,
     clock: Callable[[], float],
+    times: int,
     undecided: Callable[[Sequence[Measurement]], Collection[str]],
 ) -> CheckRun:
     """Run every instrument of `check`.
@@ -50,6 +51,7 @@ async def run_check(
         references: builds that comparing instruments interleave with the subject.
         folder: the attempt's folder; each instrument gets a subfolder of its own.
         clock: monotonic seconds, for the times shown.
+        times: see `Bench.times`.
         undecided: asked by sampling instruments, with everything measured in this check so
             far, which operations need more samples before the gate can decide.
 
@@ -78,6 +80,7 @@ async def run_check(
                 evidence_prefix=f"{instrument.name}/",
                 settings=workspace.instrument_settings(instrument.name),
                 reporter=reporter,
+                times=times,
             )
         )
         measurements += found
