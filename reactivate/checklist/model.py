@@ -37,7 +37,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percent:
-    """`25%`. As an addend it is relative to what it is added to: `baseline + 20%` is 1.2 baseline."""
+    """`25%`. As an addend relative to what it is added to: `baseline + 20%` is 1.2 baseline."""
 
     value: float
 
