@@ -81,7 +81,7 @@ def test_help_loads_no_heavy_library() -> None:
     # typer itself loads markdown_it for --help.
     heavy = ["trio", "sqlite_utils", "transitions", "tomlkit"]
     code = (
-        "import sys; from typer.testing import CliRunner; from reactivate.cli.main import app; "
+        "import sys; from typer.testing import CliRunner; from reactivate.cli.app import app; "
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r.output; "
         f"print([m for m in {heavy!r} if m in sys.modules])"
     )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from reactivate.campaign import commands, measuring, recording, wording
-from reactivate.campaign.criteria import gate_criteria, left_out, require_passable
+from reactivate.campaign.advice import heading
+from reactivate.campaign.criteria import gate_criteria, left_out, require_passable, suites_of
 from reactivate.campaign.deciding import (
     advance,
     configuration_now,
@@ -55,13 +56,15 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
     checklist = load(settings.checklist)
     require_passable(checklist)
     spec = load_target(target_path(workspace, settings.target))
+    # Whatever is wrong in there is told before anything is built; it reads the whole file.
+    workspace.instrument_settings("watermark")
     _same_components(checklist.components, tuple(c.id for c in spec.components), spec.name)
     with Ledger.open(workspace.ledger, writer=True) as ledger:
         removed = reap(workspace)
         interrupted = ledger.interrupt_open_attempts(_GONE)
         ground = Ground(workspace=workspace, checklist=checklist, spec=spec, ledger=ledger)
-        recording.start_if_new(ground)
-        yield Campaign(ground, recovered=wording.recovered(interrupted, removed))
+        edited = recording.follow_checklist(ground)
+        yield Campaign(ground, recovered=[*wording.recovered(interrupted, removed), *edited])
 
 
 def _same_components(asked: Sequence[str], known: Sequence[str], target: str) -> None:
@@ -128,8 +131,8 @@ class Campaign:
 
     # What the tool does by itself
 
-    def announcement(self) -> str:
-        """What the next step will do, before it is done; "" if it takes no time to see."""
+    def announcement(self) -> tuple[str, str]:
+        """Heading of the next step and what it will do; empty if that takes no time to see."""
         return wording.announcement(self._passage())
 
     def step(self, *, who: str, yes: bool, reporter: Reporter) -> StepReport:
@@ -239,7 +242,7 @@ class Campaign:
         unjudged = left_out(ground.checklist, stage.phase, step.check)
         return StepReport(
             phase=step.phase,
-            heading=wording.heading(step),
+            heading=heading(step),
             outcome=outcome,
             lines=tuple(lines),
             check=step.check,
@@ -270,7 +273,7 @@ class Campaign:
     # Small things
 
     def _passage(self) -> Passage:
-        return replay(self._ground.checklist, self._ground.ledger.events())
+        return replay(self._ground.ledger.events(), now=self._ground.checklist)
 
     def _phase(self, phase_id: str) -> Phase:
         return self._ground.checklist.phase(phase_id)
@@ -281,18 +284,14 @@ class Campaign:
         phase = self._phase(phase_id)
         earlier = phases[: phases.index(phase)]
         before = [p.id for p in earlier if p.kind is PhaseKind.COMPONENT]
-        suites: dict[str, None] = {"posix": None}
-        for each in (*earlier, phase):
-            suites.update(dict.fromkeys(each.workload))
         added: tuple[str, ...] = ()
         components: tuple[str, ...] = ()
         if phase.kind is PhaseKind.COMPONENT:
             added, components = (phase.id,), (*before, phase.id)
         elif phase.kind is PhaseKind.INTEGRATION:
             added = components = tuple(before)
-        else:
-            suites = {"posix": None}
-        return Stage(phase=phase, components=components, added=added, suites=tuple(suites))
+        suites = suites_of(self._ground.checklist, phase)
+        return Stage(phase=phase, components=components, added=added, suites=suites)
 
     def _confirm(
         self, passage: Passage, items: Sequence[str], *, who: str, unattended: bool
@@ -368,7 +367,7 @@ class Campaign:
     def _advanced(self, step: Step, lines: Sequence[Line], summary: str) -> StepReport:
         return StepReport(
             phase=step.phase,
-            heading=wording.heading(step),
+            heading=heading(step),
             outcome=Outcome.ADVANCED,
             lines=tuple(lines),
             summary=summary,

@@ -40,6 +40,15 @@ def components_of(checklist: Checklist, phase: Phase) -> tuple[str, ...]:
     return ()
 
 
+def suites_of(checklist: Checklist, phase: Phase) -> tuple[str, ...]:
+    """The suites that exercise this phase's build: plain files, and those of all that is on."""
+    suites = {"posix": None}
+    if phase.kind in _GUARDED:
+        earlier = checklist.phases[: checklist.phases.index(phase) + 1]
+        suites.update(dict.fromkeys(suite for each in earlier for suite in each.workload))
+    return tuple(suites)
+
+
 def gate_criteria(checklist: Checklist, phase: Phase, check: Check) -> tuple[Criterion, ...]:
     """Everything a gate holds: the phase's own criteria and, for the integration, inherited ones.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reactivate.campaign import wording
 from reactivate.campaign.events import EventKind
@@ -14,6 +14,7 @@ from reactivate.evidence import Check, Verdict
 from reactivate.gate.judge import gate_open
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import JSON, AttemptStatus, DecisionDraft
+from reactivate.target.settings import configuration_sha256
 
 
 def gate_decision(
@@ -70,6 +71,22 @@ def gate_decision(
         )
     )
     return events, [], Outcome.INCONCLUSIVE
+
+
+def refused_environment(ground: Ground, phase: str) -> Mapping[str, JSON]:
+    """What the latest refusal of a phase was measured on; empty if it was never refused."""
+    refusals = ground.ledger.decisions(phase=phase, kind="refused")
+    if not refusals or refusals[-1].attempt is None:
+        return {}
+    attempt = ground.ledger.attempt(refusals[-1].attempt)
+    return ground.ledger.environment(attempt.environment_sha256)
+
+
+def configuration_now(ground: Ground, then: Mapping[str, JSON]) -> str:
+    """Digest of what the target's configuration says now to the components that were on then."""
+    components = then.get("components")
+    names = [str(c) for c in components] if isinstance(components, list) else []
+    return configuration_sha256(ground.spec.configuration, names)
 
 
 def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionDraft:

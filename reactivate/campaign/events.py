@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     """Every kind of event the machine understands."""
 
     CAMPAIGN_STARTED = "campaign_started"
+    CHECKLIST_CHANGED = "checklist_changed"
     ITEMS_CONFIRMED = "items_confirmed"
     PREPARED = "prepared"
     ACTIVATED = "activated"

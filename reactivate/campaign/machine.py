@@ -1,23 +1,25 @@
 """Where a campaign stands: a fold of the ledger's events through the machines.
 
-`replay` is the only way to a state. It is pure: the same checklist and events give the same
-passage, on any machine, at any time.
+`replay` is the only way to a state. It is pure: the same events give the same passage, on any
+machine, at any time, whatever the checklist says by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
 from transitions import EventData, Machine, MachineError
 
 from reactivate.campaign.criteria import require_passable
+from reactivate.campaign.edition import read_edition
 from reactivate.campaign.events import IGNORED, EventKind, RecordedEvent, impossible, kind_of
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.phase_machine import phase_machine
 from reactivate.campaign.phase_model import PhaseModel
-from reactivate.campaign.states import CampaignState, PhaseState, Waiver
+from reactivate.campaign.states import CampaignState, PhaseState
+from reactivate.campaign.waivers import Waivers
 from reactivate.checklist.model import Checklist, PhaseKind
 
 __all__ = ["Passage", "replay"]
@@ -44,24 +46,47 @@ _KINDS = {
 }
 
 
-def replay(checklist: Checklist, events: Iterable[RecordedEvent]) -> Passage:
+def replay(events: Iterable[RecordedEvent], *, now: Checklist | None = None) -> Passage:
     """Rebuild where the campaign stands.
+
+    Each event is read under the edition of the checklist that was in force when it happened; the
+    events hold every edition.
 
     Args:
         events: all events of the ledger, in the order of `seq`.
+        now: the checklist as it is now; the passage is as if a change to it were the last event.
+            None for the edition that is in force.
 
     Raises:
-        ChecklistError: there is no way through the checklist.
+        ChecklistError: there is no way through the checklist of now.
         LedgerCorruptError: an event that cannot have happened at its place; says which and why.
+        ValueError: nothing has started, and there is no checklist.
     """
-    require_passable(checklist)
-    course = _Course(checklist)
+    if now is not None:
+        require_passable(now)
+    course: _Course | None = None
     latest = 0
     for event in events:
         if event.seq <= latest:
             raise impossible(event, f"it comes after event {latest}")
         latest = event.seq
-        course.take(event)
+        kind = kind_of(event)
+        if kind in IGNORED:
+            continue
+        if course is None:
+            if kind is not EventKind.CAMPAIGN_STARTED:
+                raise impossible(event, "the campaign had not started")
+            course = _Course(read_edition(event, known=now))
+        if kind is EventKind.CHECKLIST_CHANGED:
+            course.change(event, read_edition(event, known=now))
+        else:
+            course.take(kind, event)
+    if course is not None and now is not None:
+        course.follow(now)
+    elif course is None and now is not None:
+        course = _Course(now)
+    if course is None:
+        raise ValueError("a campaign that has not started has no checklist but the one of now")
     return course.passage(latest)
 
 
@@ -72,18 +97,47 @@ class _Course:
     trigger: Callable[..., bool]  # put here by the machine
 
     def __init__(self, checklist: Checklist) -> None:
-        self.checklist = checklist
         self.started = False
         self.why = ""
-        self.waivers: dict[str, Waiver] = {}
-        self.models: Sequence[PhaseModel] = [
+        self.waivers = Waivers(checklist)
+        self.models: Sequence[PhaseModel] = ()
+        self.checklist = checklist
+        self._set_up(checklist, {})
+        self._campaign = _campaign_machine(self)
+
+    def _set_up(self, checklist: Checklist, earlier: Mapping[str, PhaseModel]) -> None:
+        """Models for every phase of a checklist, each going on from its earlier one."""
+        self.checklist = checklist
+        self.models = [
             PhaseModel(
                 checklist, phase, why_not_its_turn=self.why_not_its_turn, waivers=self.waivers
             )
             for phase in checklist.phases
         ]
-        self._phases = phase_machine(self.models)
-        self._campaign = _campaign_machine(self)
+        for model in self.models:
+            if model.phase.id in earlier:
+                model.take_over(earlier[model.phase.id])
+        phase_machine(self.models, {name: model.state for name, model in earlier.items()})
+
+    def change(self, event: RecordedEvent, checklist: Checklist) -> None:
+        """An edition was recorded; one that is in force already never is."""
+        if checklist.sha256 == self.checklist.sha256:
+            raise impossible(event, "this checklist is in force already")
+        self.follow(checklist)
+
+    def follow(self, checklist: Checklist) -> None:
+        """Another edition is in force from here on.
+
+        A phase is the same where its id and its kind are. What was recorded of a phase that is
+        gone is forgotten.
+        """
+        kinds = {phase.id: phase.kind for phase in checklist.phases}
+        earlier = {m.phase.id: m for m in self.models if kinds.get(m.phase.id) is m.phase.kind}
+        self.waivers.follow(checklist, earlier)
+        self._set_up(checklist, earlier)
+        for model in self.models:
+            model.go_back()
+        self.trigger("revise")
 
     # Guards of the campaign
 
@@ -103,11 +157,8 @@ class _Course:
 
     # The fold
 
-    def take(self, event: RecordedEvent) -> None:
+    def take(self, kind: EventKind, event: RecordedEvent) -> None:
         """Let one event move what it moves."""
-        kind = kind_of(event)
-        if kind in IGNORED:
-            return
         if kind is EventKind.CAMPAIGN_STARTED:
             self._fire("start", event)
         elif kind is EventKind.CAMPAIGN_COMPLETED:
@@ -119,8 +170,9 @@ class _Course:
         model = next((m for m in self.models if m.phase.id == event.phase), None)
         if model is None:
             raise impossible(event, f"the checklist has no phase `{event.phase}`")
-        if not self.started:
-            raise impossible(event, "the campaign had not started")
+        if model.state is not PhaseState.ACTIVE and model is not self.current():
+            # A phase that has begun may have to wait for one that was put before it.
+            raise impossible(event, self.why_not_its_turn(event.phase))
         if kind in _BEGINNING and model.state is PhaseState.PENDING:
             model.fire("begin", event)
         model.fire(_TRIGGERS[kind], event)
@@ -164,6 +216,7 @@ class _Course:
         attempts = {
             (m.phase.id, check): count for m in self.models for check, count in m.attempts.items()
         }
+        waivers = sorted(self.waivers.in_force.values(), key=lambda waiver: waiver.seq)
         artifacts = {m.phase.id: m.artifact_sha256 for m in self.models if m.artifact_sha256}
         return Passage(
             checklist=self.checklist,
@@ -176,10 +229,11 @@ class _Course:
             artifacts=MappingProxyType(artifacts),
             refusal=None if current is None else current.refusal,
             verdicts=MappingProxyType(dict((current.recorded if current else None) or {})),
-            waivers=MappingProxyType(dict(self.waivers)),
-            confirmed=tuple(item for m in self.models for item in m.confirmed),
+            waivers=MappingProxyType({w.criterion: w for w in waivers}),
+            confirmed=tuple(item for m in self.models for item in m.confirmed()),
             open_items=() if current is None else current.open_items(),
             rolled_back=current is not None and current.is_off,
+            stale=MappingProxyType({m.phase.id: m.stale() for m in self.models if m.stale()}),
         )
 
 
@@ -221,6 +275,16 @@ def _campaign_machine(course: _Course) -> Machine:
                 "dest": CampaignState.COMPLETE,
                 "conditions": course.all_are_active,
             },
+            *(
+                {
+                    "trigger": "revise",
+                    "source": list(CampaignState),
+                    "dest": state,
+                    "conditions": _leads_to(state),
+                }
+                for state in order
+            ),
+            {"trigger": "revise", "source": list(CampaignState), "dest": None},
         ],
         auto_transitions=False,
         send_event=True,

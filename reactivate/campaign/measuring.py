@@ -166,8 +166,15 @@ async def _measure(
             else 1
         ),
         undecided=undecided,
+        metrics=_asked(criteria),
     )
     return build, run
+
+
+def _asked(criteria: Sequence[Criterion]) -> frozenset[str]:
+    """The names of all metrics in the criteria."""
+    sides = [side for c in criteria for side in (c.comparison.left, c.comparison.right)]
+    return frozenset(name.name for side in sides for name in metric_names(side))
 
 
 def _interleaved(criteria: Sequence[Criterion]) -> frozenset[Role]:

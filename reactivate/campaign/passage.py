@@ -42,6 +42,8 @@ class Passage:
         confirmed: ids of the items confirmed, phase by phase.
         open_items: items of the current phase that wait for a person now.
         rolled_back: whether the current phase was taken back and waits for `retry`.
+        stale: what changed in the checklist since the evidence of a phase was begun, by phase;
+            only phases for which something did.
     """
 
     checklist: Checklist
@@ -58,6 +60,7 @@ class Passage:
     confirmed: tuple[str, ...]
     open_items: tuple[Item, ...]
     rolled_back: bool
+    stale: Mapping[str, tuple[str, ...]]
 
     @property
     def state(self) -> PhaseState:

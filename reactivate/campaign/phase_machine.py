@@ -6,7 +6,7 @@ say yes; no state is entered but through it (`auto_transitions` is off).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from transitions import EventData, Machine
@@ -21,8 +21,12 @@ _ON = (PhaseState.ACTIVATING, *_BUILT, PhaseState.REFUSED)
 Row = dict[str, Any]
 
 
-def phase_machine(models: Sequence[PhaseModel]) -> Machine:
-    """Put models under the table; all of them are pending then.
+def phase_machine(models: Sequence[PhaseModel], states: Mapping[str, PhaseState]) -> Machine:
+    """Put models under the table.
+
+    Args:
+        states: where phases stood under an earlier edition of the checklist; the others are
+            pending.
 
     Raises:
         TypeError: the table names a guard or callback that the model does not have, or a trigger
@@ -30,14 +34,17 @@ def phase_machine(models: Sequence[PhaseModel]) -> Machine:
     """
     table = list(_table())
     _require_names(table, PhaseModel)
-    return Machine(
-        model=list(models),
+    machine = Machine(
+        model=None,
         states=list(PhaseState),
         initial=PhaseState.PENDING,
         transitions=table,
         auto_transitions=False,
         send_event=True,
     )
+    for model in models:
+        machine.add_model(model, initial=states.get(model.phase.id, PhaseState.PENDING))
+    return machine
 
 
 def _table() -> list[Row]:
@@ -50,7 +57,13 @@ def _table() -> list[Row]:
     return [
         _row("begin", pending, preparing, ["is_its_turn"]),
         _row("confirm", (preparing, documenting), None, ["items_are_open"], "note_items"),
-        *_onward("prepare", preparing, (activating, documenting, active), ["items_are_confirmed"]),
+        *_onward(
+            "prepare",
+            preparing,
+            (activating, documenting, active),
+            ["items_are_confirmed"],
+            "note_basis",
+        ),
         *_onward("activate", activating, _BUILT, ["enablement_is_proven"], "note_activation"),
         _row("check", _CHECKING, None, ["verdicts_are_whole"], "note_verdicts"),
         *(
@@ -69,6 +82,7 @@ def _table() -> list[Row]:
         ),
         _row("roll_back", _ON, pending, ["can_be_switched_off"], "forget_all"),
         _row("document", documenting, active, ["items_are_confirmed"]),
+        *_revise_rows(),
     ]
 
 
@@ -86,6 +100,25 @@ def _waive_rows() -> list[Row]:
             _row("waive", refused, state, [guard, _refused_in(state)], note, "forget_judgement")
             for state in _CHECKING
         ),
+    ]
+
+
+def _revise_rows() -> list[Row]:
+    """Another edition of the checklist: measured anew where something else is asked, promised
+    anew where there are new promises to make. What is active stays so, but for an integration of
+    other components; that its evidence is stale is shown.
+    """
+    preparing, activating, refused = (
+        PhaseState.PREPARING,
+        PhaseState.ACTIVATING,
+        PhaseState.REFUSED,
+    )
+    active, forget = PhaseState.ACTIVE, "forget_judgement"
+    return [
+        _row("revise", _ON, preparing, ["has_changed", "begins_with_promises"], forget),
+        _row("revise", (*_BUILT, refused), activating, ["has_changed"], forget),
+        _row("revise", active, preparing, ["holds_others", "begins_with_promises"], forget),
+        _row("revise", active, activating, ["holds_others"], forget),
     ]
 
 

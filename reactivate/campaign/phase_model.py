@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 from transitions import EventData, MachineError
 
+from reactivate.campaign.basis import Basis, basis_of, differences
 from reactivate.campaign.criteria import checks_of, components_of, gate_criteria
 from reactivate.campaign.events import (
     UNDECIDED,
@@ -24,6 +26,7 @@ from reactivate.campaign.events import (
     verdicts,
 )
 from reactivate.campaign.states import CHECK_STATES, STATE_CHECKS, PhaseState, Refusal, Waiver
+from reactivate.campaign.waivers import Waivers
 from reactivate.checklist.model import Checklist, Item, Phase, PhaseKind
 from reactivate.evidence import Check, Verdict
 from reactivate.gate.judge import verdicts_open
@@ -53,23 +56,26 @@ class PhaseModel:
         phase: Phase,
         *,
         why_not_its_turn: Callable[[str], str],
-        waivers: dict[str, Waiver],
+        waivers: Waivers,
     ) -> None:
         """A phase nothing has happened in.
 
         Args:
             why_not_its_turn: gives the reason why a phase may not begin, "" if it may.
-            waivers: those of the whole campaign, by criterion: the integration inherits them.
+            waivers: those of the whole campaign: the integration inherits them.
         """
         self.phase = phase
         self.why = ""
-        self.confirmed: dict[str, None] = {}
+        self.promised: dict[tuple[str, str], None] = {}
         self.recorded: Mapping[str, Verdict] | None = None
         self.refusal: Refusal | None = None
         self.attempts: Counter[Check] = Counter()
         self.artifact_sha256 = ""
         self.is_off = False
-        self.waivers = waivers
+        self.waivers: Mapping[str, Waiver] = waivers.in_force
+        self._waivers = waivers
+        self.basis = basis_of(checklist, phase)
+        self.proven_on: Basis | None = None
         self._why_not_its_turn = why_not_its_turn
         self._components = components_of(checklist, phase)
         self._path = path_of(phase)
@@ -92,6 +98,22 @@ class PhaseModel:
         if not moved:
             why = self.why or f"`{self.phase.id}` is {self.state.value} then"
             raise impossible(event, why)
+
+    def take_over(self, earlier: PhaseModel) -> None:
+        """Go on from what was known under an earlier edition of the checklist."""
+        self.promised = dict(earlier.promised)
+        self.recorded, self.refusal = earlier.recorded, earlier.refusal
+        self.attempts = Counter(earlier.attempts)
+        self.artifact_sha256 = earlier.artifact_sha256
+        self.is_off = earlier.is_off
+        self.proven_on = earlier.proven_on
+
+    def go_back(self) -> None:
+        """Go back as far as the checklist of now demands; where no line of the table leads back,
+        the phase stays where it is.
+        """
+        with suppress(MachineError):
+            self.trigger("revise")
 
     # Guards: each returns a real bool, and says why not
 
@@ -210,15 +232,38 @@ class PhaseModel:
         """It is pending because a person took it back."""
         return self._allow(self.is_off, f"`{self.phase.id}` was not begun")
 
+    def has_changed(self, fired: EventData) -> bool:
+        """What its evidence stands on in the checklist is another than it was."""
+        return bool(self.stale())
+
+    def holds_others(self, fired: EventData) -> bool:
+        """It is the integration of other components than are there now."""
+        then = self.proven_on
+        return (
+            self.phase.kind is PhaseKind.INTEGRATION
+            and then is not None
+            and then.components != self.basis.components
+        )
+
+    def begins_with_promises(self, fired: EventData) -> bool:
+        """Items before it wait for a person, or items are all it has."""
+        return bool(self._unconfirmed(self.phase.before)) or self.phase.kind not in _BUILT
+
     # What changes with a transition, before the state does
 
     def note_items(self, fired: EventData) -> None:
-        """Remember confirmed items."""
-        self.confirmed.update(dict.fromkeys(texts(_event(fired), "items")))
+        """Remember confirmed items by their words: other words are another promise."""
+        words = {item.id: item.text for item in self.open_items()}
+        self.promised.update(((name, words[name]), None) for name in texts(_event(fired), "items"))
+
+    def note_basis(self, fired: EventData) -> None:
+        """Remember what was asked of it."""
+        self.proven_on = self.basis
 
     def note_activation(self, fired: EventData) -> None:
-        """Remember which artifact was proven."""
+        """Remember which artifact was proven, and what was asked of it."""
         self.artifact_sha256 = text(_event(fired), "artifact_sha256")
+        self.proven_on = self.basis
 
     def note_verdicts(self, fired: EventData) -> None:
         """Remember what was judged."""
@@ -242,12 +287,14 @@ class PhaseModel:
         """Remember the risk taken; the refusal keeps what still stands."""
         event = _event(fired)
         criterion = text(event, "criterion")
-        self.waivers[criterion] = Waiver(
-            criterion=criterion,
-            phase=self.phase.id,
-            reason=text(event, "reason"),
-            who=text(event, "who"),
-            seq=event.seq,
+        self._waivers.give(
+            Waiver(
+                criterion=criterion,
+                phase=self.phase.id,
+                reason=text(event, "reason"),
+                who=text(event, "who"),
+                seq=event.seq,
+            )
         )
         if self.refusal is not None:
             self.refusal = Refusal(
@@ -275,9 +322,9 @@ class PhaseModel:
         self.forget_judgement(fired)
         self.is_off = True
         self.artifact_sha256 = ""
-        self.confirmed.clear()
-        for waiver in [w for w in self.waivers.values() if w.phase == self.phase.id]:
-            del self.waivers[waiver.criterion]
+        self.proven_on = None
+        self.promised.clear()
+        self._waivers.forget({self.phase.id})
 
     def switch_on_again(self, fired: EventData) -> None:
         """It is no longer waiting for a person."""
@@ -292,6 +339,10 @@ class PhaseModel:
             return None
         return self._path[self._path.index(state) + 1]
 
+    def stale(self) -> tuple[str, ...]:
+        """What changed in the checklist since the evidence was begun; () if there is none."""
+        return () if self.proven_on is None else differences(self.proven_on, self.basis)
+
     def open_items(self) -> tuple[Item, ...]:
         """Items that wait for a person in the present state."""
         items: tuple[Item, ...] = ()
@@ -299,7 +350,15 @@ class PhaseModel:
             items = self.phase.before
         elif self.state is PhaseState.DOCUMENTING:
             items = self.phase.after
-        return tuple(item for item in items if item.id not in self.confirmed)
+        return self._unconfirmed(items)
+
+    def confirmed(self) -> tuple[str, ...]:
+        """Ids of the items that are confirmed as they read now, in the order of confirming."""
+        items = {(item.id, item.text) for item in (*self.phase.before, *self.phase.after)}
+        return tuple(promise[0] for promise in self.promised if promise in items)
+
+    def _unconfirmed(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        return tuple(item for item in items if (item.id, item.text) not in self.promised)
 
     def _allow(self, allowed: bool, why: str) -> bool:
         """The guard's answer; the first reason that is given counts."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from reactivate.campaign.edition import EDITIONS, changes, consequences, edition_data
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.measuring import Ground
+from reactivate.campaign.outcome import Line
 from reactivate.errors import LedgerCorruptError
 from reactivate.evidence import Measurement
 from reactivate.gate.judgement import Judgement
@@ -32,20 +35,35 @@ class _Candidate:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-def start_if_new(ground: Ground) -> None:
-    """Record the beginning of a campaign in an empty ledger."""
-    if ground.ledger.events():
-        return
+def follow_checklist(ground: Ground) -> list[Line]:
+    """Record the beginning of a campaign, and each edition of its checklist once it is met.
+
+    Returns:
+        What was edited since, and what that does; nothing if the edition in force is the file's.
+    """
+    events = ground.ledger.events()
     path = ground.workspace.settings().checklist
-    ground.ledger.append(
-        EventKind.CAMPAIGN_STARTED,
-        "",
-        {
-            "target": ground.spec.name,
-            "checklist": path.relative_to(ground.workspace.root).as_posix(),
-            "checklist_sha256": ground.checklist.sha256,
-        },
+    data: dict[str, JSON] = {**edition_data(ground.checklist, _named(path, ground))}
+    latest = next((event for event in reversed(events) if event.kind in EDITIONS), None)
+    if latest is None:
+        data["target"] = ground.spec.name
+        append(ground, EventKind.CAMPAIGN_STARTED, "", data)
+        return []
+    if latest.data.get("checklist_sha256") == ground.checklist.sha256:
+        return []
+    before, after = replay(events), replay(events, now=ground.checklist)
+    found = changes(before.checklist, ground.checklist)
+    append(ground, EventKind.CHECKLIST_CHANGED, "", {**data, "changed": list(found)})
+    since = f"{latest.at[:10]} {latest.at[11:16]} UTC"
+    edited = Line(
+        label="checklist", text=f"changed since {since}: {'; '.join(found)}", result="on record"
     )
+    return [edited, *(Line(label="", text=text) for text in consequences(before, after))]
+
+
+def _named(path: Path, ground: Ground) -> str:
+    root = ground.workspace.root
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def append(ground: Ground, kind: EventKind, phase: str, data: Mapping[str, JSON]) -> None:
@@ -97,8 +115,8 @@ def _admit(ground: Ground, phase: str, drafts: Iterable[EventDraft]) -> None:
         _Candidate(seq=last + number, kind=kind, phase=phase, data=data)
         for number, (kind, data) in enumerate(drafts, start=1)
     ]
-    replay(ground.checklist, recorded)  # a ledger that was broken before is its own error
+    replay(recorded, now=ground.checklist)  # a ledger that was broken before is its own error
     try:
-        replay(ground.checklist, [*recorded, *new])
+        replay([*recorded, *new], now=ground.checklist)
     except LedgerCorruptError as error:
         raise RuntimeError(f"refused before it was recorded: {error.what}: {error.why}") from error

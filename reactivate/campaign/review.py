@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from reactivate.campaign.advice import advice
 from reactivate.campaign.criteria import checks_of
 from reactivate.campaign.machine import replay
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.states import CampaignState, PhaseState
 from reactivate.campaign.status import CampaignStatus, PhaseStatus
-from reactivate.campaign.wording import commands
 from reactivate.checklist.model import Checklist, Phase
 from reactivate.checklist.parse import load
 from reactivate.evidence import Check, Measurement, Verdict
 from reactivate.ledger.records import AttemptStatus
 from reactivate.ledger.store import Ledger
-from reactivate.run.environment import machine
-from reactivate.target.config import load_target, target_path
-from reactivate.target.settings import configuration_sha256
 from reactivate.workspace import Workspace
 
 
@@ -37,7 +35,7 @@ def _status(
     workspace: Workspace, target: str, checklist: Checklist, ledger: Ledger
 ) -> CampaignStatus:
     events = ledger.events()
-    passage = replay(checklist, events)
+    passage = replay(events, now=checklist)
     attempts = ledger.attempts()
     counts = ledger.counts()
     phase_id = passage.phase.id if passage.phase else ""
@@ -57,11 +55,12 @@ def _status(
         ),
         open_items=tuple((item.id, item.text) for item in passage.open_items),
         failed=() if passage.refusal is None else passage.refusal.standing,
+        waivers=tuple(sorted(passage.waivers.values(), key=lambda waiver: waiver.seq)),
         interrupted=sum(a.status is AttemptStatus.INTERRUPTED for a in attempts),
         evidence=f"results/{evidence[-1].folder}/" if evidence else "",
         events=counts.events,
         measurements=counts.measurements,
-        next_command=commands(passage)[0].command,
+        next_command=advice(passage)[0][0],
     )
 
 
@@ -81,7 +80,9 @@ def _phase(
         limit_bytes=None if worst is None else _limit(ledger, phase.id, worst),
         verdicts={verdict: verdicts[verdict] for verdict in Verdict if verdicts[verdict]},
         waived=sum(w.phase == phase.id for w in passage.waivers.values()),
-        stale="" if state is PhaseState.PENDING else _stale(workspace, target, phase, ledger),
+        stale=""
+        if state is PhaseState.PENDING
+        else _stale(workspace, target, phase, ledger, passage.stale.get(phase.id, ())),
     )
 
 
@@ -91,19 +92,32 @@ def _limit(ledger: Ledger, phase_id: str, worst: Measurement) -> int | None:
     return same[0] if same else None
 
 
-def _stale(workspace: Workspace, target: str, phase: Phase, ledger: Ledger) -> str:
-    """What changed since the phase's evidence was taken; "" if nothing did."""
+def _stale(
+    workspace: Workspace, target: str, phase: Phase, ledger: Ledger, edited: Sequence[str]
+) -> str:
+    """What changed since the phase's evidence was taken; "" if nothing did.
+
+    Args:
+        edited: what changed in the checklist since the evidence was begun.
+    """
     newest = [
         attempt
         for check in checks_of(phase)
         if (attempt := ledger.latest_attempt(phase.id, check.value, status=AttemptStatus.FINISHED))
     ]
     if not newest:
-        return ""
+        return f"changed since it was begun: {', '.join(edited)}" if edited else ""
+    # Only where there is evidence: what reads the target is not quick to load.
+    from reactivate.run.environment import machine
+    from reactivate.target.config import load_target, target_path
+    from reactivate.target.settings import configuration_sha256
+
     then = ledger.environment(newest[-1].environment_sha256)
     changed = [key for key, value in machine().items() if then.get(key) != value]
+    own = "its part of the checklist"
     if then.get("phase_sha256") != phase.sha256:
-        changed.append("its part of the checklist")
+        changed.append(own)
+    changed += [what for what in edited if what != own]
     if then.get("target") != target:
         changed.append("the target")
     else:

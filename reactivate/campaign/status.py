@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reactivate.campaign.states import Waiver
 from reactivate.evidence import Measurement, Verdict
 
 
@@ -37,6 +38,7 @@ class CampaignStatus:
     Attributes:
         open_items: items for people that are open now, as (id, text).
         failed: failed criteria of the current refusal.
+        waivers: every risk that is taken now, in the order of taking.
         evidence: folder of the latest attempt, relative to the workspace, "" if none.
     """
 
@@ -50,6 +52,7 @@ class CampaignStatus:
     phases: tuple[PhaseStatus, ...]
     open_items: tuple[tuple[str, str], ...]
     failed: tuple[str, ...]
+    waivers: tuple[Waiver, ...]
     interrupted: int
     evidence: str
     events: int

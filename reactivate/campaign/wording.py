@@ -2,66 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reactivate.campaign.advice import advice, decisions, heading
 from reactivate.campaign.criteria import checks_of
 from reactivate.campaign.outcome import Command, Line, Outcome, StepReport
-from reactivate.campaign.states import Complete, Step, StepKind, Waiting
+from reactivate.campaign.states import Step, StepKind, Waiting
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.evidence import Dimension, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
-from reactivate.ledger.records import AttemptRecord
+from reactivate.ledger.records import JSON, AttemptRecord
 from reactivate.units import format_quantity
 
 if TYPE_CHECKING:
     from reactivate.campaign.measuring import Checked, Stage
     from reactivate.campaign.passage import Passage
     from reactivate.run.activation import Activation
+    from reactivate.target.model import Build
 
-_STEPS = {
-    StepKind.PREPARE: "prepare",
-    StepKind.ACTIVATE: "activate",
-    StepKind.DOCUMENT: "document",
-    StepKind.COMPLETE: "complete",
-}
 _SHOWN_TO_THE_BYTE = 16 * 1024
 _WILL = {
-    StepKind.PREPARE: "records that everything before it is confirmed",
     StepKind.ACTIVATE: "builds it, mounts it, and proves that it is on",
     StepKind.CHECK: "measures the mounted daemon and judges every criterion of the gate",
-    StepKind.DOCUMENT: "writes down the decision to go on",
-    StepKind.COMPLETE: "closes the campaign",
 }
 
 
-def heading(step: Step) -> str:
-    """`search_engine · step 3 of 6 · baseline check`."""
-    name = f"{step.check.value} check" if step.check is not None else _STEPS[step.kind]
-    return f"{step.phase or 'campaign'} · step {step.number} of {step.total} · {name}"
-
-
-def announcement(passage: Passage) -> str:
-    """What `next` will do now."""
+def announcement(passage: Passage) -> tuple[str, str]:
+    """Heading and intent of a step that takes time; empty for what is done in a moment."""
     step = passage.next_step()
-    if isinstance(step, Step):
-        return f"{heading(step)}: {_WILL[step.kind]} …"
-    if isinstance(step, Waiting):
-        return f"{step.phase} · waits for a person"
-    return "campaign · complete"
+    if isinstance(step, Step) and step.kind in _WILL:
+        return heading(step), f"{_WILL[step.kind]} …"
+    return "", ""
 
 
 def waiting(checklist: Checklist, step: Waiting, lines: Sequence[Line]) -> StepReport:
     """A person must act."""
-    items = [Line(label="open", text=item.text, result=item.id) for item in step.items]
+    items = [Line(label="open", text=item.id, result=item.text) for item in step.items]
     guidance = checklist.phase(step.phase).guidance if not step.items else ""
     return StepReport(
         phase=step.phase,
         heading=f"{step.phase} · step {step.number} of {step.total} · waits for a person",
         outcome=Outcome.WAITING,
         lines=(*lines, *items),
-        summary=f"{step.reason}\n\n{guidance}".strip(),
-        commands=tuple(Command(command=c) for c in step.commands),
+        summary=f"{step.reason[0].upper()}{step.reason[1:]}.\n\n{guidance}".strip(),
+        commands=tuple(Command(command=text, effect=effect) for text, effect in decisions(step)),
     )
 
 
@@ -82,12 +68,7 @@ def complete(checklist: Checklist, lines: Sequence[Line]) -> StepReport:
 
 def commands(passage: Passage) -> tuple[Command, ...]:
     """What can be typed now, the likeliest first."""
-    step = passage.next_step()
-    if isinstance(step, Complete):
-        return (Command(command="reactivate status"),)
-    if isinstance(step, Step):
-        return (Command(command="reactivate next", effect=f"{heading(step)}"),)
-    return tuple(Command(command=c) for c in step.commands)
+    return tuple(Command(command=text, effect=effect) for text, effect in advice(passage))
 
 
 def recovered(interrupted: Iterable[AttemptRecord], removed: Iterable[str]) -> list[Line]:
@@ -127,6 +108,46 @@ def activation_lines(done: Activation) -> list[Line]:
             Line(label="witness", text="silent on the build without it", result="red test")
         )
     return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenChange:
+    """What changed since a refusal, as far as it is known before anything is built.
+
+    Attributes:
+        reason: for the record, where the person gave none.
+        hint: a sentence for the screen on a line of its own, or "".
+    """
+
+    reason: str
+    hint: str = ""
+
+
+def seen_change(refused: Mapping[str, JSON], configuration_sha256: str) -> SeenChange:
+    """Compare what a refusal was measured on with what is there now.
+
+    Args:
+        refused: the environment of the refused attempt; empty if there was no refusal.
+        configuration_sha256: what the target's configuration says now to the same components.
+    """
+    if not refused:
+        return SeenChange(reason="begun again")
+    if refused.get("configuration_sha256") != configuration_sha256:
+        return SeenChange(reason="the target's configuration changed since the refusal")
+    return SeenChange(
+        reason="no reason given; the target's configuration is the one that was refused",
+        hint="\nThe target's configuration is the one that was refused; unless its source changed, "
+        "the gate will refuse again.",
+    )
+
+
+def same_build(refused: Mapping[str, JSON], build: Build) -> list[Line]:
+    """A line that says so if what was built is what was refused."""
+    same = refused.get("artifact_sha256") == build.artifact_sha256 and (
+        refused.get("configuration_sha256") == build.configuration_sha256
+    )
+    text = "artifact and configuration are those that were refused: only chance can differ"
+    return [Line(label="note", text=text)] if same else []
 
 
 def enabled(stage: Stage, done: Activation) -> str:

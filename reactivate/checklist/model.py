@@ -174,12 +174,21 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checklist:
-    """A whole passage: setup, baseline, components in order, integration."""
+    """A whole passage: setup, baseline, components in order, integration.
+
+    Attributes:
+        path: the file's name, as it was asked for.
+        title: the text of the first heading.
+        sha256: hash of the whole text, which ticks do not change.
+        phases: in the order of the document.
+        text: the Markdown itself, with `\\n` as the only line end; parsed again it gives the same.
+    """
 
     path: str
     title: str
     sha256: str
     phases: tuple[Phase, ...] = field(default=())
+    text: str = field(default="", repr=False, compare=False)
 
     def phase(self, phase_id: str) -> Phase:
         """The phase with this id; KeyError if there is none."""

@@ -43,6 +43,7 @@ def parse(text: str, path: str | Path) -> Checklist:
         title=found.title,
         sha256=digest(source.lines, 1, found.task_lines),
         phases=tuple(draft.phase() for draft in drafts),
+        text=source.text,
     )
 
 

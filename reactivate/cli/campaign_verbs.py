@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reactivate.cli.console import emit_json
+from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
 
 if TYPE_CHECKING:
@@ -18,20 +18,27 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Who = Annotated[
-    str, typer.Option("--who", help="Who decides; default: the user.", show_default=False)
+    str,
+    typer.Option(
+        "--who",
+        help="Who decides; default: `who` of configs/campaign.toml, else the login name.",
+        show_default=False,
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stays on record.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("next", epilog="Example: reactivate next --until blocked")(next_)
-    app.command(epilog="Example: reactivate confirm --all")(confirm)
-    app.command(epilog="Example: reactivate retry")(retry)
-    app.command(
-        epilog='Example: reactivate waive search_engine.baseline.stack.peak --reason "known, #12"'
-    )(waive)
-    app.command(epilog='Example: reactivate rollback --reason "needs a redesign"')(rollback)
+    add_verb(app, next_, name="next", example="reactivate next --until blocked")
+    add_verb(app, confirm, example="reactivate confirm --all")
+    add_verb(app, retry, example="reactivate retry")
+    add_verb(
+        app,
+        waive,
+        example='reactivate waive stack.peak --reason "fixed in 1.3"',
+    )
+    add_verb(app, rollback, example='reactivate rollback --reason "needs a redesign"')
 
 
 def next_(
@@ -49,17 +56,26 @@ def next_(
     who: Who = "",
     as_json: Json = False,
 ) -> None:
-    """Perform exactly one step: say what it is, do it, show the verdicts and the next command."""
+    """Perform exactly one step.
+
+    Says what it will do, does it, and shows the verdicts and the next command. Never skips, and
+    never opens a gate: a refusal ends with 3, a person's turn with 4, an open question with 5.
+    """
     from reactivate.errors import UsageError
 
     if until not in ("step", "blocked"):
         raise UsageError(f"Unknown --until value: {until}", hint="reactivate next --until blocked")
     from reactivate.cli.run_steps import run_steps
 
-    reports = run_steps(
-        _workspace(ctx), who=_name(who), yes=yes, until_blocked=until == "blocked", as_json=as_json
+    workspace = _workspace(ctx)
+    last = run_steps(
+        workspace,
+        who=_name(who, workspace),
+        yes=yes,
+        until_blocked=until == "blocked",
+        as_json=as_json,
     )
-    raise typer.Exit(int(reports[-1].exit_code))
+    raise typer.Exit(int(last.exit_code))
 
 
 def confirm(
@@ -71,17 +87,28 @@ def confirm(
     who: Who = "",
     as_json: Json = False,
 ) -> None:
-    """Confirm items of the checklist that are for people."""
+    """Confirm items of the checklist for people."""
     _record(
         ctx,
-        lambda campaign: campaign.confirm(items or [], everything=all_, who=_name(who)),
+        lambda campaign, name: campaign.confirm(items or [], everything=all_, who=name),
+        who,
         as_json,
     )
 
 
-def retry(ctx: typer.Context, who: Who = "", as_json: Json = False) -> None:
-    """After a fix: build again, prove again, and run the refused component's checks again."""
-    _record(ctx, lambda campaign: campaign.retry(who=_name(who)), as_json)
+def retry(
+    ctx: typer.Context,
+    reason: Annotated[
+        str, typer.Option("--reason", help="What was mended; default: what is seen to differ.")
+    ] = "",
+    who: Who = "",
+    as_json: Json = False,
+) -> None:
+    """Begin a refused component again, after a fix.
+
+    It is built and proven again, then all of its checks run again.
+    """
+    _record(ctx, lambda campaign, name: campaign.retry(who=name, reason=reason), who, as_json)
 
 
 def waive(
@@ -91,25 +118,29 @@ def waive(
     who: Who = "",
     as_json: Json = False,
 ) -> None:
-    """Take the risk of one failed criterion, on record, with a reason and a name."""
+    """Take the risk of one failed criterion, on record."""
     _record(
         ctx,
-        lambda campaign: campaign.waive(criterion, reason=reason, who=_name(who)),
+        lambda campaign, name: campaign.waive(criterion, reason=reason, who=name),
+        who,
         as_json,
     )
 
 
 def rollback(ctx: typer.Context, reason: Reason, who: Who = "", as_json: Json = False) -> None:
-    """Switch the refused component off again; the campaign waits until `retry`."""
-    _record(ctx, lambda campaign: campaign.roll_back(reason=reason, who=_name(who)), as_json)
+    """Switch a component off again; waits until `retry`."""
+    _record(ctx, lambda campaign, name: campaign.roll_back(reason=reason, who=name), who, as_json)
 
 
-def _record(ctx: typer.Context, act: Callable[[Campaign], StepReport], as_json: bool) -> None:
+def _record(
+    ctx: typer.Context, act: Callable[[Campaign, str], StepReport], who: str, as_json: bool
+) -> None:
     from reactivate.campaign.campaign import opened
     from reactivate.cli.step_view import show_step, step_json
 
-    with opened(_workspace(ctx)) as campaign:
-        report = act(campaign)
+    workspace = _workspace(ctx)
+    with opened(workspace) as campaign:
+        report = act(campaign, _name(who, workspace))
     if as_json:
         emit_json("reactivate.step/1", step_json(report))
     else:
@@ -122,6 +153,6 @@ def _workspace(ctx: typer.Context) -> Workspace:
     return state.workspace()
 
 
-def _name(who: str) -> str:
-    """Who decides: the option, else the login name."""
-    return who or getpass.getuser()
+def _name(who: str, workspace: Workspace) -> str:
+    """Who decides: the option, else who the workspace says, else the login name."""
+    return who.strip() or workspace.settings().who

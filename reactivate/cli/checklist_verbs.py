@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reactivate.cli.console import emit_json, out
+from reactivate.cli.console import emit_json, say
+from reactivate.cli.light import add_group, add_verb
 from reactivate.cli.state import State
+from reactivate.cli.table import print_table
+
+if TYPE_CHECKING:
+    from reactivate.checklist.model import Phase
 
 File = Annotated[
     Path | None, typer.Argument(help="A checklist; default: the workspace's.", show_default=False)
@@ -18,11 +23,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    group = typer.Typer(help="Lint a checklist, or see it as the machine sees it.")
-    group.command(epilog="Example: reactivate checklist check checklists/vexfs.md")(check)
-    group.command(epilog="Example: reactivate checklist show --mermaid")(show)
-    group.command(epilog="Example: reactivate checklist metrics")(metrics)
-    app.add_typer(group, name="checklist", no_args_is_help=True)
+    group = add_group(app, "checklist", "Check a checklist, or see it as the machine does.")
+    add_verb(group, check, example="reactivate checklist check checklists/vexfs.md")
+    add_verb(group, show, example="reactivate checklist show --mermaid")
+    add_verb(group, metrics, example="reactivate checklist metrics")
 
 
 def _path(ctx: typer.Context, file: Path | None) -> Path:
@@ -31,7 +35,7 @@ def _path(ctx: typer.Context, file: Path | None) -> Path:
 
 
 def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
-    """Report every fault with file, line, column and a suggestion. Runs nothing."""
+    """Report every fault with its place. Runs nothing."""
     from reactivate.checklist.parse import load
 
     checklist = load(_path(ctx, file))
@@ -50,12 +54,11 @@ def check(ctx: typer.Context, file: File = None, as_json: Json = False) -> None:
             },
         )
         return
-    console = out()
-    console.print(
+    say(
         f"{checklist.path}: {len(checklist.phases)} phases, {criteria} criteria, "
         f"{items} items for people, no faults"
     )
-    console.print("next: reactivate checklist show")
+    say("next: reactivate checklist show")
 
 
 def show(
@@ -64,7 +67,7 @@ def show(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Only the diagram's text.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Phases, gates and criteria as parsed, and the state diagram (mermaid)."""
+    """Phases, gates and criteria, and the state diagram."""
     from reactivate.checklist import diagram
     from reactivate.checklist.parse import load
 
@@ -84,24 +87,27 @@ def show(
     if mermaid:
         typer.echo(diagram.mermaid(checklist))
         return
-    console = out()
-    console.print(f"{checklist.title} · {checklist.path}\n")
+    say(f"{checklist.title} · {checklist.path}", style="bold")
     for number, phase in enumerate(checklist.phases, start=1):
         needs = f" · needs {', '.join(phase.needs)}" if phase.needs else ""
         risk = f" · risk {phase.risk}" if phase.risk else ""
-        console.print(f"{number}. {phase.id} ({phase.kind}){risk}{needs}", markup=False)
-        for item in phase.before:
-            console.print(f"     before    {item.text}", markup=False)
-        for criterion in phase.criteria:
-            console.print(f"     {criterion.check:<9} {criterion.source}", markup=False)
-        for item in phase.after:
-            console.print(f"     after     {item.text}", markup=False)
-    console.print()
+        say()
+        say(f"{number}. {phase.id} ({phase.kind}){risk}{needs}")
+        print_table(["", ""], _phase_rows(phase), indent=5)
+    say()
     typer.echo(diagram.mermaid(checklist))
-    console.print("next: reactivate next")
+    say("next: reactivate next")
 
 
-def _phase_json(phase: Any) -> dict[str, Any]:
+def _phase_rows(phase: Phase) -> list[list[str]]:
+    return [
+        *(["before", item.text] for item in phase.before),
+        *([criterion.check.value, criterion.source] for criterion in phase.criteria),
+        *(["after", item.text] for item in phase.after),
+    ]
+
+
+def _phase_json(phase: Phase) -> dict[str, Any]:
     return {
         "id": phase.id,
         "kind": phase.kind,
@@ -120,7 +126,7 @@ def _phase_json(phase: Any) -> dict[str, Any]:
 
 
 def metrics(as_json: Json = False) -> None:
-    """Every metric a criterion may name: unit, checks, instrument, meaning."""
+    """Every metric that a criterion may name."""
     from reactivate.metrics import METRICS
 
     rows: list[dict[str, Any]] = [
@@ -137,8 +143,6 @@ def metrics(as_json: Json = False) -> None:
     if as_json:
         emit_json("reactivate.checklist.metrics/1", {"metrics": rows})
         return
-    from reactivate.cli.table import print_table
-
     print_table(
         ["metric", "unit", "gate", "instrument", "meaning"],
         [
@@ -146,4 +150,4 @@ def metrics(as_json: Json = False) -> None:
             for r in rows
         ],
     )
-    out().print("next: reactivate checklist check", markup=False)
+    say("next: reactivate checklist check")

@@ -6,19 +6,24 @@ from typing import Annotated
 
 import typer
 
-from reactivate.cli.console import emit_json, out
+from reactivate.cli.console import Styled, emit_json, say
+from reactivate.cli.light import add_verb
+from reactivate.cli.table import print_table
 from reactivate.errors import ExitCode
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Example: reactivate doctor --json")(doctor)
+    add_verb(app, doctor, example="reactivate doctor --json")
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Probe instruments, tools and devices. Exit 6 if something is missing."""
+    """Say what this machine can measure, and what is missing.
+
+    Ends with 6 if something is missing, and says what mends it.
+    """
     from reactivate.run.doctor import examine, missing
 
     findings = examine()
@@ -43,25 +48,18 @@ def doctor(
             },
         )
         raise typer.Exit(int(code))
-    from rich.text import Text
-
-    from reactivate.cli.table import print_table
-
     styles = {"ready": "green", "partly": "yellow", "missing": "red"}
     print_table(
         ["", "condition", "here", "needed for, or needs"],
         [
-            [f.subject, Text(f.condition.value, style=styles[f.condition]), f.detail, f.needs]
+            [f.subject, Styled(f.condition.value, styles[f.condition]), f.detail, f.needs]
             for f in findings
         ],
     )
-    console = out()
-    for finding in absent:
-        if finding.hint:
-            console.print(f"  {finding.subject}: {finding.hint}", markup=False)
+    print_table(["", ""], [[f.subject, f.hint] for f in absent if f.hint])
     if code:
-        console.print(Text(f"[exit {int(code)}]", style="dim"))
-        console.print("next: mend the above, then reactivate doctor")
+        say(f"[exit {int(code)}]", style="dim")
+        say("next: mend the above, then reactivate doctor")
     else:
-        console.print("next: reactivate next")
+        say("next: reactivate next")
     raise typer.Exit(int(code))

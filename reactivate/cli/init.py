@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reactivate.cli.console import emit_json, out
+from reactivate.cli.console import emit_json, say
+from reactivate.cli.light import add_verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Example: reactivate init campaign --target model")(init)
+    add_verb(app, init, example="reactivate init campaign --target model")
 
 
 def init(
@@ -20,16 +22,16 @@ def init(
     target: Annotated[str, typer.Option(help="Name of a file in configs/targets.")] = "model",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a workspace: checklists, configs, probes, results, decision log."""
+    """Make a workspace: checklists, configs, probes."""
     from reactivate.workspace import create
 
     workspace = create(directory, target)
     if as_json:
         emit_json("reactivate.init/1", {"workspace": str(workspace.root), "target": target})
         return
-    console = out()
     settings = workspace.settings()
-    console.print(f"workspace   {workspace.root}")
-    console.print(f"target      {target}   configs/targets/{target}.toml")
-    console.print(f"checklist   {settings.checklist.relative_to(workspace.root)}")
-    console.print(f"\nnext: cd {directory} && reactivate doctor")
+    say(f"workspace   {workspace.root}")
+    say(f"target      {target}   configs/targets/{target}.toml")
+    say(f"checklist   {settings.checklist.relative_to(workspace.root)}")
+    say()
+    say(f"next: cd {shlex.quote(str(directory))} && reactivate doctor")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
 
-from reactivate.cli.console import emit_json, out
+from reactivate.cli.console import emit_json, say
+from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Example: reactivate log --write")(log)
+    add_verb(app, log, example="reactivate log --write")
 
 
 def log(
@@ -22,7 +24,10 @@ def log(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the decision log as Markdown, or write it; generated from the ledger alone."""
+    """Print or write the decision log, as Markdown.
+
+    It is generated from the ledger alone: the same ledger gives the same bytes.
+    """
     from reactivate.ledger.store import Ledger
     from reactivate.report.decision_log import file_name, render_log, write_log
 
@@ -55,11 +60,8 @@ def log(
         )
         return
     if write:
-        console = out()
-        console.print(
-            f"{len(decisions)} decisions, {len(changed)} files written to "
-            f"{workspace.decisions.relative_to(workspace.root)}/"
-        )
-        console.print(f"next: less {workspace.decisions / 'README.md'}", markup=False)
+        folder = workspace.decisions.relative_to(workspace.root)
+        say(f"{len(decisions)} decisions, {len(changed)} files written to {folder}/")
+        say(f"next: less {shlex.quote(str(workspace.decisions / 'README.md'))}")
         return
     typer.echo("\n".join(files.values()))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reactivate.cli.console import err
+from reactivate.cli.console import console, watched
 from reactivate.instrument.contract import Reporter
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class BarReporter:
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Reporter]:
     """A reporter for one step: a bar on a terminal, else silence."""
-    console = err()
-    if quiet or not console.is_terminal:
+    if quiet or not watched(sys.stderr):
         yield SilentReporter()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,7 +45,7 @@ def progress(*, quiet: bool) -> Iterator[Reporter]:
         TextColumn("  {task.description:<40}"),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
-        console=console,
+        console=console(on_stderr=True),
         transient=True,
     ) as bar:
         yield BarReporter(bar, bar.add_task("", total=None))

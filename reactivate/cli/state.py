@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reactivate.workspace import Workspace, find
+if TYPE_CHECKING:
+    from reactivate.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """The command line before the verb."""
 
-    workspace_path: Path | None
+    def __init__(self, workspace_path: Path | None) -> None:
+        self.workspace_path = workspace_path
 
     def workspace(self) -> Workspace:
         """The workspace this command works on.
@@ -20,4 +21,6 @@ class State:
         Raises:
             WorkspaceError: there is none here or above.
         """
+        from reactivate.workspace import find
+
         return find(self.workspace_path or Path.cwd())

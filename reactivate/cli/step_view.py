@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import Any
 
 from reactivate.campaign.outcome import Outcome, StepReport
-from reactivate.cli.console import out
+from reactivate.cli.console import Styled, say
+from reactivate.cli.table import print_table
 from reactivate.evidence import NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 _STYLES = {
     Verdict.PASS: "green",
@@ -29,41 +28,43 @@ _OUTCOME_STYLES = {
 }
 
 
-def show_step(report: StepReport) -> None:
-    """Print the report on standard output; the next command is the last line."""
-    from rich.text import Text
+def show_step(report: StepReport, *, with_heading: bool = True, with_commands: bool = True) -> None:
+    """Print the report on standard output; the next command is the last line.
 
-    console = out()
-    console.print(Text(report.heading, style="bold"))
+    Args:
+        with_heading: False where it stands there already.
+        with_commands: False where the next step follows by itself.
+    """
+    if with_heading:
+        say(report.heading, style="bold")
     if report.lines:
         _show_lines(report)
     if report.judgements:
-        console.print()
+        say()
         show_verdicts(report.judgements)
     if report.summary:
-        console.print()
-        console.print(Text(report.summary, style=_OUTCOME_STYLES[report.outcome]))
+        say()
+        for line in report.summary.splitlines():
+            say(line, style=_OUTCOME_STYLES[report.outcome] if line else "")
     if report.folder:
-        console.print(Text(f"evidence: {report.folder}", style="dim"))
-    if report.exit_code:
-        console.print(Text(f"[exit {int(report.exit_code)}]", style="dim"))
-    _show_commands(report)
-    console.print()
+        say(f"evidence: {report.folder}", style="dim")
+    if report.exit_code and with_commands:
+        say(f"[exit {int(report.exit_code)}]", style="dim")
+    if with_commands:
+        _show_commands(report)
+    else:
+        say()
 
 
 def _show_lines(report: StepReport) -> None:
-    from rich.text import Text
-
-    from reactivate.cli.table import print_table
-
     print_table(
         ["", "", "", ""],
         [
             [
                 line.label,
                 line.text,
-                Text("" if line.seconds is None else f"{line.seconds:.1f} s"),
-                Text(line.result, style="dim"),
+                "" if line.seconds is None else f"{line.seconds:.1f} s",
+                Styled(line.result, "dim"),
             ]
             for line in report.lines
         ],
@@ -72,49 +73,44 @@ def _show_lines(report: StepReport) -> None:
 
 
 def _show_commands(report: StepReport) -> None:
-    from rich.text import Text
-
-    from reactivate.cli.table import print_table
-
     if not report.commands:
         return
     *others, last = [*report.commands[1:], report.commands[0]]
-    if others:
-        print_table(["", ""], [[c.command, Text(c.effect, style="dim")] for c in others])
-    effect = f"   {last.effect}" if last.effect else ""
-    line = Text(f"next: {last.command}")
-    line.append(effect, style="dim")
-    out().print(line)
+    print_table(["", ""], [[c.command, Styled(c.effect, "dim")] for c in others])
+    say(f"next: {last.command}", Styled(f"   {last.effect}" if last.effect else "", "dim"))
 
 
 def show_verdicts(judgements: tuple[Judgement, ...]) -> None:
-    """The verdict table: criterion, observed, limit, n, verdict; reasons for what is not PASS."""
-    from reactivate.cli.table import print_table
+    """The verdict table: criterion, observed, limit, n, verdict; reasons for what is not PASS.
 
+    What several phases ask alike, with the same answer, is one line with their number.
+    """
+    alike = Counter(map(_cells, judgements))
     print_table(
-        ["criterion", "observed", "limit", "n", "verdict"],
+        ["criterion", "observed", "limit", "n", "verdict", ""],
         [
-            [
-                j.source,
-                _observed(j),
-                format_value(j, "limit"),
-                str(j.samples),
-                verdict_text(j.verdict),
-            ]
-            for j in judgements
+            [*cells, Styled(verdict.upper(), _STYLES[Verdict(verdict)]), _times(count)]
+            for (*cells, verdict), count in alike.items()
         ],
         right=[3],
     )
     for judgement in judgements:
         if judgement.verdict is not Verdict.PASS and judgement.reason:
-            out().print(f"  {judgement.criterion}: {judgement.reason}", markup=False)
+            say(f"  {judgement.criterion}: {judgement.reason}")
 
 
-def verdict_text(verdict: Verdict) -> Text:
-    """The verdict in its colour."""
-    from rich.text import Text
+def _cells(judgement: Judgement) -> tuple[str, ...]:
+    return (
+        judgement.source,
+        _observed(judgement),
+        format_value(judgement, "limit"),
+        str(judgement.samples),
+        judgement.verdict.value,
+    )
 
-    return Text(verdict.value.upper(), style=_STYLES[verdict])
+
+def _times(count: int) -> Styled:
+    return Styled(f"in {count} phases" if count > 1 else "", "dim")
 
 
 def format_value(judgement: Judgement, which: str) -> str:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from reactivate.cli.console import out
+from reactivate.cli.console import Part, Styled, say
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-_WIDEST = 400
+_GAP = 3
 
 
 def print_table(
     headers: Sequence[str],
-    rows: Sequence[Sequence[str | Text]],
+    rows: Sequence[Sequence[Part]],
     *,
     right: Sequence[int] = (),
     indent: int = 2,
@@ -24,27 +20,46 @@ def print_table(
 
     Args:
         headers: one per column; all empty for no header line.
-        rows: cells, as text or styled text; plain strings are printed as they are.
+        rows: cells, plain or styled.
         right: indices of the columns that are flush right.
         indent: blanks before the first column.
     """
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
+    lines: list[Sequence[Part]] = list(rows)
+    if any(headers):
+        lines.insert(0, [Styled(header, "dim") for header in headers])
+    widths = [
+        max((_cells(_text(cell)) for cell in column), default=0)
+        for column in zip(*lines, strict=True)
+    ]
+    for line in lines:
+        _print_row(line, widths, right, indent)
 
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 3, 0, 0),
-        show_header=any(headers),
-        header_style="dim",
-    )
-    for index, header in enumerate(headers):
-        table.add_column(header, no_wrap=True, justify="right" if index in right else "left")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    console = out()
-    with console.capture() as capture:
-        console.print(Padding(table, (0, 0, 0, indent), expand=False), width=_WIDEST, crop=False)
-    for line in capture.get().splitlines():
-        console.file.write(line.rstrip() + "\n")
+
+def _print_row(
+    row: Sequence[Part], widths: Sequence[int], right: Sequence[int], indent: int
+) -> None:
+    last = max((i for i, cell in enumerate(row) if _text(cell)), default=-1)
+    parts: list[Part] = [" " * indent]
+    for index, cell in enumerate(row[: last + 1]):
+        padding = " " * (widths[index] - _cells(_text(cell)))
+        if index in right:
+            parts += [padding, cell]
+        else:
+            parts += [cell, padding if index < last else ""]
+        if index < last and widths[index]:
+            parts.append(" " * _GAP)
+    say(*parts)
+
+
+def _text(cell: Part) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _cells(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    wide = sum(east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(bool(combining(char)) for char in text)

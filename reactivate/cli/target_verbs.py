@@ -6,17 +6,20 @@ from typing import Annotated
 
 import typer
 
-from reactivate.cli.console import emit_json, out
+from reactivate.cli.console import emit_json, say
+from reactivate.cli.light import add_group, add_verb
 from reactivate.cli.state import State
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    group = typer.Typer(help="The filesystem under test.")
-    group.command(
-        "set", epilog="Example: reactivate target set search_engine.implementation iterative"
-    )(set_)
-    app.add_typer(group, name="target", no_args_is_help=True)
+    group = add_group(app, "target", "The filesystem under test.")
+    add_verb(
+        group,
+        set_,
+        name="set",
+        example="reactivate target set search_engine.implementation iterative",
+    )
 
 
 def set_(
@@ -25,7 +28,7 @@ def set_(
     value: Annotated[str, typer.Argument(help="The new value, of the type the old one has.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Change one setting of the target's configuration; comments and layout stay."""
+    """Change one setting; comments and layout stay."""
     from reactivate.target.settings import set_value
 
     state: State = ctx.obj
@@ -42,10 +45,6 @@ def set_(
             },
         )
         return
-    console = out()
-    console.print(
-        f"{change.path.relative_to(workspace.root)}: {key} was {change.before!r}, "
-        f"is {change.after!r}",
-        markup=False,
-    )
-    console.print("next: reactivate status")
+    file = change.path.relative_to(workspace.root)
+    say(f"{file}: {key} was {change.before!r}, is {change.after!r}")
+    say("next: reactivate status")

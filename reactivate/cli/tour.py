@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from reactivate.cli.light import add_verb
 from reactivate.errors import ExitCode, ReactivateError
 
 REFUSED_COMPONENT = "search_engine"
@@ -87,7 +87,7 @@ class Narrator:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(epilog="Example: reactivate tour")(tour)
+    add_verb(app, tour, example="reactivate tour")
 
 
 def tour(
@@ -102,7 +102,12 @@ def tour(
         typer.Option(help="Also write transcript, status and decision log to this folder."),
     ] = None,
 ) -> None:
-    """Run a whole campaign on the embedded filesystem, refusal and recovery included."""
+    """Run a whole campaign on the embedded filesystem.
+
+    One refusal, its fix and the retry included, in a workspace of its own.
+    """
+    import tempfile
+
     started = time.monotonic()
     folder = directory or Path(tempfile.mkdtemp(prefix="reactivate-tour-"))
     narrator = Narrator(folder, keep=example is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from reactivate.evidence import Bound, Measurement, Role
 from reactivate.target.model import Launcher
@@ -59,6 +59,22 @@ class Bench:
     references: Mapping[Role, Launcher] = field(default_factory=dict)
     settings: Mapping[str, float | int | str] = field(default_factory=dict)
     times: int = 1
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """An instrument with a settings file of its own, beside configs/instruments.toml."""
+
+    def configure(self, configs: Path) -> None:
+        """Read and check the file; called before anything of the check is started.
+
+        Args:
+            configs: the workspace's folder of that name. No file means the defaults.
+
+        Raises:
+            ConfigurationError: with file and line of every fault.
+            MissingToolError: the tool whose options are checked does not run.
+        """
 
 
 class Instrument(Protocol):

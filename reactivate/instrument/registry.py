@@ -7,6 +7,7 @@ from importlib import import_module
 
 from reactivate.evidence import Check, Measurement
 from reactivate.instrument.contract import Instrument
+from reactivate.metrics import METRICS
 
 _CLASSES = {
     "watermark": ("reactivate.instrument.watermark", "Watermark"),
@@ -15,6 +16,9 @@ _CLASSES = {
     "growth": ("reactivate.instrument.growth", "Growth"),
     "lifecycle": ("reactivate.instrument.lifecycle", "Lifecycle"),
     "deepest": ("reactivate.instrument.deepest", "Deepest"),
+    "massif": ("reactivate.instrument.valgrind", "Massif"),
+    "memcheck": ("reactivate.instrument.valgrind", "Memcheck"),
+    "perf": ("reactivate.instrument.perf", "Perf"),
     "smallest_stack": ("reactivate.instrument.smallest_stack", "SmallestStack"),
 }
 
@@ -23,6 +27,11 @@ _CHECKS: dict[Check, tuple[str, ...]] = {
     Check.TRACE: ("growth", "lifecycle", "deepest"),
     Check.OVERFLOW: ("smallest_stack",),
 }
+
+_ON_DEMAND: dict[Check, tuple[str, ...]] = {
+    Check.TRACE: ("perf", "massif", "memcheck"),
+}
+"""Slow ones: armed only where a criterion names one of their metrics."""
 
 INSTRUMENTS: tuple[str, ...] = tuple(_CLASSES)
 """Names of all instruments, in the order `doctor` shows them."""
@@ -39,14 +48,19 @@ def instruments_of(
     check: Check,
     *,
     undecided: Callable[[Sequence[Measurement]], Collection[str]] | None = None,
+    metrics: Collection[str] = (),
 ) -> tuple[Instrument, ...]:
     """The instruments of a check, in the order they run.
 
     Args:
         undecided: given to the latency instrument: the operations that need more samples.
+        metrics: names of the metrics that the criteria of the check ask for; the slow
+            instruments are armed only for them.
     """
+    asked = {METRICS[metric].instrument for metric in metrics if metric in METRICS}
+    on_demand = [name for name in _ON_DEMAND.get(check, ()) if name in asked]
     found: list[Instrument] = []
-    for name in _CHECKS[check]:
+    for name in (*_CHECKS[check], *on_demand):
         if name == "latency":
             from reactivate.instrument.latency import Latency
 

@@ -5,16 +5,20 @@ The same ledger gives the same bytes: nothing here reads a clock, a folder or th
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from reactivate.errors import WorkspaceError
 from reactivate.evidence import NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
 from reactivate.units import format_quantity, format_ratio
+
+_BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|(?<!\d)[#>+\-*_=~]|(?<!\d)```)")
+"""What would begin a heading, a list, a quotation, a rule or a fence at the start of a line."""
+_ENTITY = re.compile(r"&(?=#?\w+;)")
 
 TITLES: dict[str, str] = {
     "confirmed": "confirmed",
@@ -113,20 +117,39 @@ def render_index(decisions: Sequence[Decision]) -> str:
 
 
 def write_log(ledger: Source, folder: Path) -> tuple[Path, ...]:
-    """Write the log into `folder`; returns the files whose content changed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = []
-    for name, content in render_log(ledger).items():
-        path = folder / name
-        data = content.encode("utf-8")
-        if path.is_file() and path.read_bytes() == data:
-            continue
-        # A reader, or a kill between two writes, never sees half a file.
-        part = folder / f".{name}.part"
+    """Write the log into `folder`; returns the files whose content changed.
+
+    Raises:
+        WorkspaceError: a file cannot be written. The decisions themselves are in the ledger.
+    """
+    files = render_log(ledger)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(
+            folder / name for name, content in files.items() if _replace(folder / name, content)
+        )
+    except OSError as error:
+        raise WorkspaceError(
+            f"the decision log in {folder} cannot be written",
+            why=f"{error.strerror}; every decision is in the ledger",
+            hint="make room or give permission, then reactivate log --write",
+        ) from error
+
+
+def _replace(path: Path, content: str) -> bool:
+    """Give a file its content unless it has it; whether it was written."""
+    data = content.encode("utf-8")
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    # A reader, or a kill between two writes, never sees half a file.
+    part = path.with_name(f".{path.name}.part")
+    try:
         part.write_bytes(data)
-        os.replace(part, path)  # noqa: PTH105 (atomic on POSIX; Path.replace is the same call)
-        changed.append(path)
-    return tuple(changed)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return True
 
 
 def _head(decision: Decision, names: Mapping[int, str], successor: int | None) -> list[str]:
@@ -252,7 +275,8 @@ def _flat(value: JSON) -> str:
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table, one line per row."""
     lines = [_line(headers), _line(["---"] * len(headers))]
-    lines += [_line([escape(cell) for cell in row]) for row in rows]
+    # A bar ends a cell even inside code; only there is it written with a backslash.
+    lines += [_line([escape(cell).replace("|", "\\|") for cell in row]) for row in rows]
     return lines
 
 
@@ -261,11 +285,14 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that stays in its cell and starts no markup of its own line."""
-    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    """Text on one line that holds no HTML and begins no block; its code spans stay as they are."""
+    text = _BLOCK.sub(r"\1\\\2", " ".join(text.split()))
+    parts = text.split("`")
     if len(parts) % 2 == 0:  # a lone backtick opens no code
-        return "`".join(part.replace("<", "&lt;") for part in parts)
+        return "\\`".join(map(_without_html, parts))
     # Inside code spans markup means nothing, and an entity would be shown as written.
-    return "`".join(
-        part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts)
-    )
+    return "`".join(part if index % 2 else _without_html(part) for index, part in enumerate(parts))
+
+
+def _without_html(text: str) -> str:
+    return _ENTITY.sub("&amp;", text).replace("<", "&lt;")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reactivate.errors import MissingToolError
 from reactivate.evidence import Check, Measurement, Role
-from reactivate.instrument.contract import Bench, Instrument, Reporter
+from reactivate.instrument.contract import Bench, Configurable, Instrument, Reporter
 from reactivate.instrument.registry import instruments_of
 from reactivate.target.model import Launcher
 from reactivate.workload.operation import Operation
@@ -44,6 +44,7 @@ async def run_check(
     clock: Callable[[], float],
     times: int,
     undecided: Callable[[Sequence[Measurement]], Collection[str]],
+    metrics: Collection[str] = (),
 ) -> CheckRun:
     """Run every instrument of `check`.
 
@@ -54,8 +55,11 @@ async def run_check(
         times: see `Bench.times`.
         undecided: asked by sampling instruments, with everything measured in this check so
             far, which operations need more samples before the gate can decide.
+        metrics: names of the metrics that the criteria ask for; slow instruments run only
+            where one of theirs is among them.
 
     Raises:
+        ConfigurationError: the settings file of an instrument has a fault.
         MissingToolError: an instrument of this check cannot work here. A check with one
             instrument less is another check, so nothing is run.
     """
@@ -64,8 +68,11 @@ async def run_check(
     def undecided_by_now(found: Sequence[Measurement]) -> Collection[str]:
         return undecided([*measurements, *found])
 
-    instruments = instruments_of(check, undecided=undecided_by_now)
+    instruments = instruments_of(check, undecided=undecided_by_now, metrics=metrics)
     _all_available(instruments)
+    for instrument in instruments:
+        if isinstance(instrument, Configurable):
+            instrument.configure(workspace.configs)
     runs: list[InstrumentRun] = []
     for instrument in instruments:
         own = folder / instrument.name

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from checklists import Part, checklist_of, started_with
 from reactivate.campaign.commands import (
     items_to_confirm,
     require_retry,
@@ -27,100 +28,48 @@ from reactivate.campaign.states import (
     StepKind,
     Waiting,
 )
-from reactivate.checklist.model import (
-    Arithmetic,
-    Checklist,
-    Comparator,
-    Comparison,
-    Criterion,
-    Expression,
-    Item,
-    MetricName,
-    Number,
-    Operator,
-    Percent,
-    Phase,
-    PhaseKind,
-    ReferenceValue,
-)
+from reactivate.checklist.model import Checklist, Phase, PhaseKind
 from reactivate.errors import ChecklistError, ExitCode, LedgerCorruptError, UsageError
-from reactivate.evidence import Check, Dimension, Role
+from reactivate.evidence import Check
 
 BASELINE, TRACE, OVERFLOW = Check.BASELINE, Check.TRACE, Check.OVERFLOW
-METRIC = {BASELINE: "stack.peak", TRACE: "growth.depth", OVERFLOW: "stack.minimum"}
 
 
-def criterion(
-    phase: str, check: Check, tail: str = "", right: Expression | None = None
-) -> Criterion:
-    limit = right or Number(value=1 << 20, dimension=Dimension.BYTES)
-    return Criterion(
-        id=f"{phase}.{check.value}.{METRIC[check]}{tail}",
-        text="",
-        source="",
-        comparison=Comparison(
-            left=MetricName(name=METRIC[check]), comparator=Comparator.LE, right=limit
-        ),
-        check=check,
-        line=1,
-        column=1,
-    )
-
-
-def item(name: str) -> Item:
-    return Item(id=name, text=name, checked=False, line=1)
-
-
-MORE_THAN_BEFORE = Arithmetic(
-    left=ReferenceValue(role=Role.PREVIOUS), operator=Operator.ADD, right=Percent(value=20)
-)
-
-
-def component(name: str, *needs: str) -> Phase:
-    return Phase(
+def component(name: str, *needs: str) -> Part:
+    return Part(
+        kind="component",
         id=name,
-        kind=PhaseKind.COMPONENT,
-        title=name,
         needs=needs,
-        before=(item(f"{name}.listed"),),
-        criteria=(
-            *(criterion(name, check) for check in Check),
-            criterion(name, BASELINE, "-2"),
-            criterion(name, BASELINE, "-3", MORE_THAN_BEFORE),
-        ),
-        after=(item(f"{name}.written"),),
+        before=("Listed",),
+        gates={
+            "baseline": (
+                "stack.peak <= 1 MiB",
+                "stack.peak <= 25% of stack.limit",
+                "stack.peak <= previous + 20%",
+            ),
+            "trace": ("growth.depth <= 1 MiB",),
+            "overflow": ("stack.minimum <= 1 MiB",),
+        },
+        after=("Written",),
     )
 
 
-CHECKLIST = Checklist(
-    path="checklists/small.md",
-    title="Small",
-    sha256="0" * 64,
-    phases=(
-        Phase(
-            id="setup",
-            kind=PhaseKind.SETUP,
-            title="Setup",
-            before=(item("setup.reports"), item("setup.doctor")),
-            after=(item("setup.told"),),
-        ),
-        Phase(
-            id="baseline",
-            kind=PhaseKind.BASELINE,
-            title="Baseline",
-            criteria=(criterion("baseline", BASELINE), criterion("baseline", OVERFLOW)),
-        ),
-        component("storage"),
-        component("search", "storage"),
-        Phase(
-            id="all",
-            kind=PhaseKind.INTEGRATION,
-            title="All",
-            needs=("storage", "search"),
-            criteria=(criterion("all", BASELINE),),
-        ),
-    ),
+SETUP = Part(kind="setup", before=("Reports", "Doctor"), after=("Told",))
+MINIMAL = Part(
+    kind="baseline",
+    gates={"baseline": ("stack.peak <= 1 MiB",), "overflow": ("stack.minimum <= 1 MiB",)},
 )
+STORAGE, SEARCH = component("storage"), component("search", "storage")
+ALL = Part(
+    kind="integration",
+    id="all",
+    gates={
+        "baseline": ("stack.peak <= 1 MiB",),
+        "trace": ("growth.depth <= 1 MiB",),
+        "overflow": ("stack.minimum <= 1 MiB",),
+    },
+)
+CHECKLIST = checklist_of(SETUP, MINIMAL, STORAGE, SEARCH, ALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +86,7 @@ class History:
     def __init__(self, checklist: Checklist = CHECKLIST) -> None:
         self.checklist = checklist
         self.events: list[Event] = []
-        self.passage = replay(checklist, ())
+        self.passage = replay((), now=checklist)
         self.seen: set[tuple[PhaseKind, PhaseState]] = set()
         self.campaign_seen: set[CampaignState] = set()
         self._look()
@@ -147,14 +96,17 @@ class History:
 
     def does(self, kind: str, phase: str = "", **data: object) -> Passage:
         self.events.append(self.event(kind, phase, data))
-        self.passage = replay(self.checklist, self.events)
+        self.passage = replay(self.events)
         self._look()
         return self.passage
+
+    def starts(self) -> Passage:
+        return self.does("campaign_started", **started_with(self.checklist))
 
     def cannot(self, kind: str, phase: str = "", why: str = "", **data: object) -> None:
         event = self.event(kind, phase, data)
         with pytest.raises(LedgerCorruptError) as caught:
-            replay(self.checklist, [*self.events, event])
+            replay([*self.events, event])
         said = f"{caught.value.what}\n{caught.value.why}"
         assert f"event {event.seq} (`{kind}`" in said
         assert caught.value.why
@@ -242,14 +194,14 @@ class History:
 @pytest.fixture
 def history() -> History:
     started = History()
-    started.does("campaign_started")
+    started.starts()
     return started
 
 
 @lru_cache(maxsize=64)
 def _events_until(phase: str, state: PhaseState) -> tuple[Event, ...]:
     started = History()
-    started.does("campaign_started")
+    started.starts()
     return tuple(started.until(phase, state).events)
 
 
@@ -257,7 +209,7 @@ def at(phase: str, state: PhaseState) -> History:
     """A history that went well until a phase came to a state."""
     history = History()
     history.events = list(_events_until(phase, state))
-    history.passage = replay(CHECKLIST, history.events)
+    history.passage = replay(history.events)
     history._look()
     return history
 
@@ -297,7 +249,7 @@ def test_every_state_of_every_kind_of_phase_is_reachable() -> None:
     seen: set[tuple[PhaseKind, PhaseState]] = set()
     campaign: set[CampaignState] = set()
     straight = History()
-    straight.does("campaign_started")
+    straight.starts()
     straight.until("baseline", PhaseState.BASELINE_CHECK)
     straight.refused("_0")
     straight.does("retried", "baseline", who="ada")
@@ -324,8 +276,8 @@ def test_every_state_of_every_kind_of_phase_is_reachable() -> None:
 def test_nothing_happens_before_the_campaign_started() -> None:
     history = History()
     history.cannot("items_confirmed", "setup", "not started", items=["setup.reports"], who="ada")
-    history.does("campaign_started")
-    history.cannot("campaign_started", why="started already")
+    history.starts()
+    history.cannot("campaign_started", why="started already", **started_with(CHECKLIST))
 
 
 @pytest.mark.parametrize(
@@ -614,7 +566,7 @@ def test_waivers_carry_over_to_the_integration_and_outlive_its_rollback() -> Non
     history.until("all", PhaseState.BASELINE_CHECK)
     history.judged(_1="fail")
     assert history.does("gate_passed", "all", check="baseline").state is PhaseState.TRACE_CHECK
-    history.refused("_0")
+    history.refused("_1")
     inherited = "storage.trace.growth.depth"
     history.does("waived", "all", criterion=inherited, reason="known", who="ada")
     history.does("rolled_back", "all", reason="redesign", who="ada")
@@ -631,14 +583,14 @@ def test_history_of_attempts_moves_nothing(history: History) -> None:
 def test_events_out_of_order_are_refused(history: History) -> None:
     events = [*history.events, Event(seq=1, kind="note")]
     with pytest.raises(LedgerCorruptError, match="event 1 "):
-        replay(CHECKLIST, events)
+        replay(events)
 
 
 def test_checklist_without_setup_or_integration_can_be_passed() -> None:
-    only = replace(CHECKLIST, phases=CHECKLIST.phases[1:3])
+    only = checklist_of(MINIMAL, STORAGE)
     history = History(only)
     assert history.passage.campaign is CampaignState.BASELINE
-    history.does("campaign_started")
+    history.starts()
     history.until("storage", PhaseState.ACTIVE)
     assert isinstance(history.advance().next_step(), Complete)
 
@@ -657,7 +609,7 @@ def test_checklist_without_a_way_through_is_refused(
     change: Callable[[tuple[Phase, ...]], tuple[Phase, ...]], why: str
 ) -> None:
     with pytest.raises(ChecklistError) as caught:
-        replay(replace(CHECKLIST, phases=change(CHECKLIST.phases)), ())
+        replay((), now=replace(CHECKLIST, phases=change(CHECKLIST.phases)))
     assert why in caught.value.why
 
 

@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from checklists import CHECKS, Part, checklist_of, started_with
 from reactivate.campaign.criteria import gate_criteria
 from reactivate.campaign.machine import Passage, replay
 from reactivate.campaign.states import (
@@ -19,23 +20,14 @@ from reactivate.campaign.states import (
     StepKind,
     Waiting,
 )
-from reactivate.checklist.model import (
-    Checklist,
-    Comparator,
-    Comparison,
-    Criterion,
-    Item,
-    MetricName,
-    Number,
-    Phase,
-    PhaseKind,
-)
+from reactivate.checklist.model import PhaseKind
 from reactivate.errors import LedgerCorruptError
-from reactivate.evidence import Check, Dimension
+from reactivate.evidence import Check
 
 VERDICTS = st.sampled_from(["pass", "pass", "pass", "fail", "inconclusive", "invalid", "error"])
 KINDS = (
     "campaign_started",
+    "checklist_changed",
     "items_confirmed",
     "prepared",
     "activated",
@@ -53,47 +45,27 @@ KINDS = (
 )
 
 
-def _criterion(phase: str, check: Check, number: int) -> Criterion:
-    limit = Number(value=1, dimension=Dimension.BYTES)
-    return Criterion(
-        id=f"{phase}.{check.value}.{number}",
-        text="",
-        source="",
-        comparison=Comparison(
-            left=MetricName(name="stack.peak"), comparator=Comparator.LE, right=limit
-        ),
-        check=check,
-        line=1,
-        column=1,
-    )
-
-
-def _phase(name: str, kind: PhaseKind) -> Phase:
-    item = Item(id=f"{name}.before", text="", checked=False, line=1)
-    component = kind is PhaseKind.COMPONENT
-    checks = {PhaseKind.SETUP: (), PhaseKind.BASELINE: (Check.BASELINE,)}.get(kind, tuple(Check))
-    return Phase(
-        id=name,
+def _phase(name: str, kind: str) -> Part:
+    component = kind == "component"
+    checks = {"setup": (), "baseline": CHECKS[:1]}.get(kind, CHECKS)
+    limits = ("1 MiB", "2 MiB") if component else ("1 MiB",)
+    return Part(
         kind=kind,
-        title=name,
-        before=(item,) if kind is PhaseKind.SETUP or component else (),
-        criteria=tuple(
-            _criterion(name, check, n) for check in checks for n in range(2 if component else 1)
-        ),
+        id=name if component or kind == "integration" else "",
+        before=("Before",) if component or kind == "setup" else (),
+        gates={
+            check: tuple(f"{METRICS[check]} <= {limit}" for limit in limits) for check in checks
+        },
     )
 
 
-CHECKLIST = Checklist(
-    path="checklists/walk.md",
-    title="Walk",
-    sha256="",
-    phases=(
-        _phase("setup", PhaseKind.SETUP),
-        _phase("baseline", PhaseKind.BASELINE),
-        _phase("one", PhaseKind.COMPONENT),
-        _phase("two", PhaseKind.COMPONENT),
-        _phase("all", PhaseKind.INTEGRATION),
-    ),
+METRICS = {"baseline": "stack.peak", "trace": "growth.depth", "overflow": "stack.minimum"}
+CHECKLIST = checklist_of(
+    _phase("setup", "setup"),
+    _phase("baseline", "baseline"),
+    _phase("one", "component"),
+    _phase("two", "component"),
+    _phase("all", "integration"),
 )
 PHASES = [phase.id for phase in CHECKLIST.phases]
 CRITERIA = [c.id for phase in CHECKLIST.phases for c in phase.criteria]
@@ -114,7 +86,7 @@ class Walk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Event] = []
-        self.passage: Passage = replay(CHECKLIST, ())
+        self.passage: Passage = replay((), now=CHECKLIST)
         self.passages = [self.passage]
         # Kept apart from the machine: which criteria failed when a gate was left.
         self.latest: dict[tuple[str, str], dict[str, str]] = {}
@@ -122,7 +94,7 @@ class Walk(RuleBasedStateMachine):
     def write(self, kind: str, phase: str, data: Mapping[str, object], *, must: bool) -> bool:
         event = Event(seq=len(self.events) + 1, kind=kind, phase=phase, data=data)
         try:
-            after = replay(CHECKLIST, [*self.events, event])
+            after = replay([*self.events, event])
         except LedgerCorruptError as error:
             assert not must, f"{error.what}: {error.why}"
             assert f"event {event.seq} (`{kind}`" in error.what
@@ -139,7 +111,7 @@ class Walk(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.write("campaign_started", "", {}, must=True)
+        self.write("campaign_started", "", started_with(CHECKLIST), must=True)
 
     @rule(times=st.integers(min_value=1, max_value=8))
     def goes_well(self, times: int) -> None:
@@ -299,9 +271,9 @@ class Walk(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Replay is deterministic, and agrees with what it said of every prefix."""
-        assert replay(CHECKLIST, tuple(self.events)) == self.passage
+        assert replay(tuple(self.events), now=CHECKLIST) == self.passage
         for length in range(0, len(self.events), 5):
-            assert replay(CHECKLIST, self.events[:length]) == self.passages[length]
+            assert replay(self.events[:length], now=CHECKLIST) == self.passages[length]
 
     def _before(self) -> tuple[str, ...]:
         return self.passages[-2].active_components if len(self.passages) > 1 else ()

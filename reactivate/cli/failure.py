@@ -1,0 +1,57 @@
+"""The one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from reactivate.cli.console import show_bug, show_error
+from reactivate.errors import ExitCode, ReactivateError, WorkspaceError
+
+_NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What the disk says when it is full or may not be written, wherever that is met."""
+
+
+def report(error: BaseException, *, as_json: bool) -> ExitCode:
+    """Show an error, whatever it is; returns the exit code it stands for."""
+    error = _innermost(error)
+    if isinstance(error, KeyboardInterrupt):
+        interrupted = ReactivateError(
+            "Interrupted",
+            why="what was recorded before is safe; no daemon and no mount of this run is left",
+            hint="reactivate next",
+        )
+        show_error(interrupted, ExitCode.INTERRUPTED, as_json=as_json)
+        return ExitCode.INTERRUPTED
+    if isinstance(error, OSError) and error.errno in _NOT_OURS:
+        error = WorkspaceError(
+            f"{error.filename or 'A file'} cannot be written",
+            why=f"{error.strerror}; what was recorded before is safe",
+            hint="reactivate status",
+        )
+    if isinstance(error, ReactivateError):
+        show_error(error, error.exit_code, as_json=as_json)
+        return error.exit_code
+    import traceback
+
+    show_bug(error, "".join(traceback.format_exception(error)), as_json=as_json)
+    return ExitCode.BUG
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The one error that explains a group: an interruption first, then one of ours."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_innermost(inner) for inner in error.exceptions]
+    for kind in (KeyboardInterrupt, ReactivateError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def end_as_a_pipe_does() -> None:
+    """Whoever read our output went away, as `head` does: end silently, the way all tools do."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)

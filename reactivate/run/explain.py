@@ -1,0 +1,106 @@
+"""Who is on the stack when a stack budget is exceeded: the chain behind a refusal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from reactivate.errors import ReactivateError
+from reactivate.instrument.contract import Bench, Reporter
+from reactivate.instrument.registry import instrument
+from reactivate.target.model import Launcher
+from reactivate.workload.operation import Operation
+from reactivate.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRow:
+    """One line of a folded call chain; depths are bytes from the top of the stack mapping."""
+
+    depth_bytes: int
+    size_bytes: int
+    location: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The call chain at an operation's deepest point, or why there is none.
+
+    Attributes:
+        operation: the operation.
+        thread: "main" or "worker", "" if there is no chain.
+        depth_bytes: depth of the deepest byte.
+        attributed: share of the bytes above it that belong to a known frame, 0 to 1.
+        rows: innermost frame first, recursion folded.
+        missing: why there is no chain, "" if there is one.
+        evidence: the evidence file, relative to the attempt's folder.
+    """
+
+    operation: str
+    thread: str = ""
+    depth_bytes: int = 0
+    attributed: float = 0.0
+    rows: tuple[ChainRow, ...] = ()
+    missing: str = ""
+    evidence: str = ""
+
+
+async def explain(
+    operation: Operation,
+    *,
+    workspace: Workspace,
+    subject: Launcher,
+    folder: Path,
+    reporter: Reporter,
+) -> Explanation:
+    """Catch the operation at its deepest point. A refusal stands without it, so nothing raises.
+
+    Args:
+        folder: the attempt's folder; the evidence goes into its subfolder `deepest`.
+    """
+    deepest = instrument("deepest")
+    availability = deepest.availability()
+    if not availability.ready:
+        return Explanation(operation=operation.name, missing=availability.detail)
+    own = folder / deepest.name
+    own.mkdir(parents=True, exist_ok=True)
+    bench = Bench(
+        subject=subject,
+        operations=(operation,),
+        folder=own,
+        reporter=reporter,
+        evidence_prefix=f"{deepest.name}/",
+        settings=workspace.instrument_settings(deepest.name),
+    )
+    try:
+        measured = await deepest.measure(bench)
+    except ReactivateError as error:
+        return Explanation(operation=operation.name, missing=f"{error.what}: {error.why}")
+    return read(folder, measured[0].evidence)
+
+
+def read(folder: Path, evidence: str) -> Explanation:
+    """The chain in an evidence file of the instrument `deepest`."""
+    document = json.loads((folder / evidence).read_text(encoding="utf-8"))
+    if "not_measured" in document:
+        return Explanation(
+            operation=document["operation"], missing=document["not_measured"], evidence=evidence
+        )
+    return Explanation(
+        operation=document["operation"],
+        thread=document["thread"],
+        depth_bytes=document["caught_at_depth"],
+        attributed=document["attributed_bytes"] / document["total_bytes"],
+        rows=tuple(
+            ChainRow(
+                depth_bytes=row["depth_bytes"],
+                size_bytes=row["size_bytes"],
+                location=row["location"],
+                place=row["place"],
+            )
+            for row in document["folded"]
+        ),
+        evidence=evidence,
+    )
