@@ -227,7 +227,7 @@ class Campaign:
             done = measuring.check(
                 ground, stage, step.check, criteria, attempt, reporter, waived=waived
             )
-        events, decisions, outcome = gate_decision(step, done.judgements, waived)
+        events, decisions, outcome = gate_decision(step, done, waived)
         recording.finish(
             ground,
             attempt,
@@ -250,6 +250,7 @@ class Campaign:
             summary=wording.verdict(done, step, outcome, waived, unjudged),
             commands=self._commands(),
             folder=f"results/{attempt.folder}/",
+            explanation=done.explanation,
         )
 
     def _document(self, passage: Passage, step: Step, lines: list[Line], who: str) -> StepReport:

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from reactivate.campaign import wording
 from reactivate.campaign.events import EventKind
-from reactivate.campaign.measuring import Ground
+from reactivate.campaign.measuring import Checked, Ground
 from reactivate.campaign.outcome import Outcome
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.states import Step
 from reactivate.evidence import Check, Verdict
 from reactivate.gate.judge import gate_open
-from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import JSON, AttemptStatus, DecisionDraft
 from reactivate.target.settings import configuration_sha256
 
 
 def gate_decision(
-    step: Step, judgements: Sequence[Judgement], waived: frozenset[str]
+    step: Step, done: Checked, waived: frozenset[str]
 ) -> tuple[list[tuple[str, dict[str, JSON]]], list[DecisionDraft], Outcome]:
     """What the verdicts of a check mean.
 
     Args:
         step: the step that ran the check.
+        done: what it measured and how that was judged.
         waived: ids of criteria whose risk is taken.
 
     Returns:
         The events to record, the decision if it is a refusal, and how the step ended.
     """
     assert step.check is not None
-    check = step.check.value
+    check, judgements = step.check.value, done.judgements
     verdicts: dict[str, JSON] = {j.criterion: j.verdict.value for j in judgements}
     events: list[tuple[str, dict[str, JSON]]] = [
         (EventKind.CHECKED, {"check": check, "verdicts": verdicts})
@@ -42,6 +42,8 @@ def gate_decision(
             "summary": wording.refusal(failed),
             "failed": [f"{j.criterion}: {j.reason}" for j in failed],
         }
+        if done.explanation is not None:
+            context["chain"] = wording.chain_lines(done.explanation)
         draft = DecisionDraft(
             kind="refused",
             phase=step.phase,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -23,6 +25,7 @@ from reactivate.metrics import METRICS
 from reactivate.run.activation import Activation, activate
 from reactivate.run.checks import CheckRun, run_check
 from reactivate.run.environment import machine, tools
+from reactivate.run.explain import Explanation, explain
 from reactivate.target.build import build as build_target
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
@@ -31,6 +34,9 @@ from reactivate.workspace import Workspace
 
 _JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value})
 """Outcomes of attempts whose measurements are whole."""
+
+_DEPTH_INSTRUMENT = "watermark"
+"""The instrument whose failures a call chain explains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +91,17 @@ def enable(ground: Ground, stage: Stage) -> Activation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A check that ran to its end, judged."""
+    """A check that ran to its end, judged.
+
+    Attributes:
+        explanation: who was on the stack, where a stack budget was exceeded; else None.
+    """
 
     run: CheckRun
     judgements: tuple[Judgement, ...]
     build: Build
     seconds: float
+    explanation: Explanation | None = None
 
 
 def check(
@@ -125,12 +136,46 @@ def check(
         return () if refused else {need.operation for need in needs_more_samples(judged)}
 
     build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
+    judgements = judge_all(criteria, run.measurements, recorded)
     return Checked(
         run=run,
-        judgements=judge_all(criteria, run.measurements, recorded),
+        judgements=judgements,
         build=build,
         seconds=time.monotonic() - started,
+        explanation=_explanation(ground, stage, build, judgements, waived, folder, reporter),
     )
+
+
+def _explanation(
+    ground: Ground,
+    stage: Stage,
+    build: Build,
+    judgements: Sequence[Judgement],
+    waived: Collection[str],
+    folder: Path,
+    reporter: Reporter,
+) -> Explanation | None:
+    """Catch the operation that exceeded a stack budget at its deepest point."""
+    deep = [
+        j.operation
+        for j in judgements
+        if j.verdict is Verdict.FAIL
+        and j.criterion not in waived
+        and j.instrument == _DEPTH_INSTRUMENT
+        and j.operation
+    ]
+    if not deep:
+        return None
+    (operation,) = (o for o in operations(stage.suites) if o.name == deep[0])
+    catch = partial(
+        explain,
+        operation,
+        workspace=ground.workspace,
+        subject=TargetLauncher(ground.spec, build, ground.workspace),
+        folder=folder,
+        reporter=reporter,
+    )
+    return trio.run(catch)
 
 
 async def _measure(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from reactivate.errors import ExitCode
 from reactivate.evidence import Check
 from reactivate.gate.judgement import Judgement
+
+if TYPE_CHECKING:
+    from reactivate.run.explain import Explanation
 
 
 class Outcome(StrEnum):
@@ -59,6 +63,7 @@ class StepReport:
         summary: the sentences after the verdicts: what was decided and why.
         commands: what can be typed next, the likeliest first.
         folder: the attempt's folder relative to the workspace, "" if nothing was run.
+        explanation: the call chain behind a refused stack budget, None if there is none.
     """
 
     phase: str
@@ -70,6 +75,7 @@ class StepReport:
     summary: str = ""
     commands: tuple[Command, ...] = ()
     folder: str = ""
+    explanation: Explanation | None = None
 
     @property
     def exit_code(self) -> ExitCode:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reactivate.campaign.measuring import Checked, Stage
     from reactivate.campaign.passage import Passage
     from reactivate.run.activation import Activation
+    from reactivate.run.explain import Explanation
     from reactivate.target.model import Build
 
 _SHOWN_TO_THE_BYTE = 16 * 1024
@@ -216,6 +217,43 @@ def refusal(failed: Sequence[Judgement]) -> str:
     if len(failed) > 1:
         text += f" {len(failed) - 1} more failed: {', '.join(j.criterion for j in failed[1:])}."
     return text
+
+
+_MOST_ROWS = 24
+
+
+def chain_lines(explanation: Explanation) -> list[str]:
+    """The folded call chain as aligned text, deepest first; long ones are cut in the middle."""
+    if explanation.missing:
+        return [f"no call chain of `{explanation.operation}`: {explanation.missing}"]
+    head = (
+        f"deepest point of `{explanation.operation}`, thread {explanation.thread}, "
+        f"{explanation.depth_bytes:,} bytes below the top "
+        f"({explanation.attributed:.2%} attributed)".replace("%", " %")
+    )
+    # What took no bytes of its own (inlined code) explains no bytes.
+    rows = [
+        (f"{r.depth_bytes:,}", f"{r.size_bytes:,}", r.location, _near(r.place))
+        for r in explanation.rows
+        if r.size_bytes
+    ]
+    if len(rows) > _MOST_ROWS:
+        left = len(rows) - _MOST_ROWS
+        cut = ("…", "…", f"{left} more frames", explanation.evidence)
+        rows = [*rows[: _MOST_ROWS - 4], cut, *rows[-4:]]
+    table = [("depth", "size", "location", ""), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    lines = [
+        f"{depth:>{widths[0]}}  {size:>{widths[1]}}  {location:<{widths[2]}}  {place}".rstrip()
+        for depth, size, location, place in table
+    ]
+    return [head, *lines]
+
+
+def _near(place: str) -> str:
+    """A place whose path says where somebody else once built it, without all of that path."""
+    parts = place.split("/")
+    return "/".join(["…", *parts[-3:]]) if place.startswith("/") and len(parts) > 4 else place
 
 
 def _quantity(judgement: Judgement, value: float | NotMeasured) -> str:

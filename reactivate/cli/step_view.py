@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from reactivate.campaign.outcome import Outcome, StepReport
@@ -46,6 +47,14 @@ def show_step(report: StepReport, *, with_heading: bool = True, with_commands: b
         say()
         for line in report.summary.splitlines():
             say(line, style=_OUTCOME_STYLES[report.outcome] if line else "")
+    if report.explanation is not None:
+        from reactivate.campaign.wording import chain_lines
+
+        say()
+        head, *rows = chain_lines(report.explanation)
+        say(head)
+        for row in rows:
+            say(f"  {row}")
     if report.folder:
         say(f"evidence: {report.folder}", style="dim")
     if report.exit_code and with_commands:
@@ -148,6 +157,7 @@ def step_json(report: StepReport) -> dict[str, Any]:
         ],
         "verdicts": [judgement_json(j) for j in report.judgements],
         "summary": report.summary,
+        "explanation": None if report.explanation is None else asdict(report.explanation),
         "commands": [{"command": c.command, "effect": c.effect} for c in report.commands],
         "evidence": report.folder,
         "exit_code": int(report.exit_code),

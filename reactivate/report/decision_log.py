@@ -185,6 +185,10 @@ def _context(decision: Decision) -> list[str]:
         entries = decision.context.get(key)
         if isinstance(entries, Sequence) and not isinstance(entries, str) and entries:
             lines += [*(f"- {escape(str(entry))}" for entry in entries), ""]
+    chain = decision.context.get("chain")
+    if isinstance(chain, Sequence) and not isinstance(chain, str):
+        # Indented code: whatever a function is called, it stays text.
+        lines += [*(f"    {' '.join(str(line).splitlines())}" for line in chain), ""]
     if len(lines) == 2:
         lines += ["A person's decision; nothing was measured for it.", ""]
     return lines
