@@ -19,7 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "gate": {"checklist"},
     "target": set(),
     "workload": {"target"},
-    "instrument": {"target", "workload"},
+    "elf": set(),
+    "instrument": {"elf", "target", "workload"},
     "run": {"target", "workload", "instrument", "checklist", "gate"},
     "campaign": {
         "checklist", "gate", "ledger", "report", "run", "target", "workload", "instrument",
