@@ -110,6 +110,10 @@ def test_a_death_in_the_middle_names_operation_and_signal(tmp_path: Path, swallo
         except OSError:
             if not swallow:
                 raise
+        # The connection is closed a moment before the process is gone.
+        deadline = time.monotonic() + 10
+        while daemon.alive():
+            assert time.monotonic() < deadline
 
     async def main() -> None:
         async with launcher(tmp_path, BINDFS).mounted() as daemon:
