@@ -81,12 +81,12 @@ def replay(events: Iterable[RecordedEvent], *, now: Checklist | None = None) -> 
             course.change(event, read_edition(event, known=now))
         else:
             course.take(kind, event)
-    if course is not None and now is not None:
-        course.follow(now)
-    elif course is None and now is not None:
-        course = _Course(now)
     if course is None:
-        raise ValueError("a campaign that has not started has no checklist but the one of now")
+        if now is None:
+            raise ValueError("a campaign that has not started has no checklist but the one of now")
+        course = _Course(now)
+    elif now is not None and now is not course.checklist:
+        course.follow(now)
     return course.passage(latest)
 
 

@@ -16,6 +16,8 @@ import trio
 
 from reactivate.errors import MeasurementError
 from reactivate.evidence import Address, Bound, Measurement, NotMeasured, Pid
+from reactivate.instrument import alerts
+from reactivate.instrument.alerts import DEFAULT_SHARES, AlertShares
 from reactivate.instrument.contract import Availability, Bench
 from reactivate.instrument.stack_areas import StackArea, former_stacks, stack_areas
 from reactivate.instrument.touches import (
@@ -34,9 +36,6 @@ from reactivate.procfs import (
 )
 from reactivate.workload.drive import drive
 
-ALERT_SHARE = 0.75
-"""A first touch beyond this share of the thread's limit is an alert."""
-
 _EVIDENCE = "growth.json"
 
 
@@ -48,11 +47,13 @@ class StackGrowth:
         area: the stack as it was before the workload; after it for a new thread's.
         touches: the first touch of each page, in order of time.
         fresh: whether the thread is newer than the workload's start.
+        shares: of its limit: what an alert is.
     """
 
     area: StackArea
     touches: tuple[Touch, ...]
     fresh: bool
+    shares: AlertShares = DEFAULT_SHARES
 
     def depth_bytes(self, touch: Touch) -> int:
         """Depth of a touch, from the top of the mapping."""
@@ -71,8 +72,16 @@ class StackGrowth:
 
     @property
     def alerts(self) -> tuple[Touch, ...]:
-        """First touches beyond three quarters of the limit."""
-        limit = ALERT_SHARE * self.area.limit_bytes
+        """First touches beyond the warning share of the limit."""
+        return self._beyond(self.shares.warning)
+
+    @property
+    def critical(self) -> tuple[Touch, ...]:
+        """First touches beyond the critical share of the limit."""
+        return self._beyond(self.shares.critical)
+
+    def _beyond(self, share: float) -> tuple[Touch, ...]:
+        limit = share * self.area.limit_bytes
         return tuple(t for t in self.touches if self.depth_bytes(t) > limit)
 
 
@@ -80,6 +89,7 @@ def attribute(
     touches: Sequence[Touch],
     before: Sequence[StackArea],
     after: Sequence[StackArea],
+    shares: AlertShares = DEFAULT_SHARES,
 ) -> tuple[StackGrowth, ...]:
     """Put each touch into the stack it lies in; touches of other memory fall away."""
     known = {(area.start if not area.main else area.end) for area in before}
@@ -90,7 +100,9 @@ def attribute(
         for touch in touches:
             if area.contains(touch.address):
                 pages.setdefault(touch.address // PAGE_BYTES, touch)
-        grown.append(StackGrowth(area=area, touches=tuple(pages.values()), fresh=new))
+        grown.append(
+            StackGrowth(area=area, touches=tuple(pages.values()), fresh=new, shares=shares)
+        )
     return tuple(grown)
 
 
@@ -107,6 +119,14 @@ class Growth:
     bound: ClassVar[Bound] = Bound.LOWER
     needs: ClassVar[tuple[str, ...]] = ("bpftrace with tracefs and root, or perf",)
     cost: ClassVar[str] = "about a microsecond for each first touch of a page"
+
+    def __init__(self) -> None:
+        """Alerts are the defaults until `configure`."""
+        self._shares = DEFAULT_SHARES
+
+    def configure(self, configs: Path) -> None:
+        """See `Configurable.configure`; reads the alerts of ebpf.toml."""
+        self._shares = alerts.load(configs)
 
     def availability(self) -> Availability:
         """bpftrace, or perf with fewer touches seen."""
@@ -138,7 +158,7 @@ class Growth:
                 after += former_stacks(pid, (*before, *after))
                 mappings = memory_mappings(pid)
         bench.reporter.advance(total, total, "reading the trace")
-        grown = attribute(recorded.touches, before, after)
+        grown = attribute(recorded.touches, before, after, self._shares)
         write_evidence(bench.folder / _EVIDENCE, recorded, grown, mappings)
         return measurements(self.name, grown, recorded, bench.evidence_prefix + _EVIDENCE)
 
@@ -175,8 +195,9 @@ def measurements(
             "growth.alerts": (
                 sum(len(g.alerts) for g in stacks),
                 Bound.LOWER,
-                f"a first touch beyond {ALERT_SHARE:.0%} of the limit of {worst.area.limit_bytes:,}"
-                " bytes",
+                f"a first touch beyond {worst.shares.warning:.0%} of the limit of "
+                f"{worst.area.limit_bytes:,} bytes; beyond {worst.shares.critical:.0%}: "
+                f"{sum(len(g.critical) for g in stacks)}",
             ),
         }
         for metric, (value, bound, note) in values.items():
@@ -253,6 +274,7 @@ def write_evidence(
                 "resident_before_bytes": g.area.resident_bytes,
                 "deepest_bytes": g.deepest_bytes,
                 "alerts": len(g.alerts),
+                "critical_alerts": len(g.critical),
                 "touches": [
                     {
                         "depth_bytes": g.depth_bytes(t),

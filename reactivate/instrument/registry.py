@@ -33,6 +33,9 @@ _ON_DEMAND: dict[Check, tuple[str, ...]] = {
 }
 """Slow ones: armed only where a criterion names one of their metrics."""
 
+ON_DEMAND: tuple[str, ...] = tuple(name for names in _ON_DEMAND.values() for name in names)
+"""Instruments that a campaign needs only if its checklist asks for their metrics."""
+
 INSTRUMENTS: tuple[str, ...] = tuple(_CLASSES)
 """Names of all instruments, in the order `doctor` shows them."""
 

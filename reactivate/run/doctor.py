@@ -11,7 +11,7 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from reactivate.instrument.registry import INSTRUMENTS, instrument
+from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument
 
 
 class Condition(StrEnum):
@@ -158,5 +158,10 @@ def _instruments() -> list[Finding]:
 
 
 def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings that keep a campaign on the model from being completed."""
-    return tuple(f for f in findings if f.condition is Condition.MISSING)
+    """The findings that keep a campaign on the model from being completed.
+
+    Instruments that run only when a checklist asks for their metrics are not among them.
+    """
+    return tuple(
+        f for f in findings if f.condition is Condition.MISSING and f.subject not in ON_DEMAND
+    )

@@ -50,7 +50,8 @@ def describe_death(daemon: Daemon) -> str:
     """How the daemon ended, with the fault address where it was traced."""
     returncode = daemon.returncode()
     if returncode is None:
-        return "is alive"
+        # Only a parent is told how a process ended.
+        return "is alive" if daemon.alive() else "ended in a way that was not seen"
     text = describe_status(returncode)
     for fault in reversed(daemon.faults()):
         if fault.signal == -returncode and fault.address is not None:

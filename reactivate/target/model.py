@@ -129,6 +129,25 @@ class Daemon(Protocol):
         """Deadly signals seen so far, oldest first; always empty unless mounted with `traced`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapper:
+    """A program that runs the daemon inside its own process, as valgrind does.
+
+    It must keep the process id that it was started with, and end when the daemon does.
+
+    Attributes:
+        prefix: put before the daemon's command line.
+        environment: variables in addition to the target's.
+        mount_timeout_seconds: in place of the target's, since everything is slower inside.
+        stop_timeout_seconds: likewise.
+    """
+
+    prefix: tuple[str, ...]
+    environment: Mapping[str, str]
+    mount_timeout_seconds: float
+    stop_timeout_seconds: float
+
+
 class Launcher(Protocol):
     """A build that can be mounted any number of times, each time as a fresh process."""
 
@@ -137,7 +156,11 @@ class Launcher(Protocol):
         """The build that is mounted."""
 
     def mounted(
-        self, *, stack_limit_bytes: int | None = None, traced: bool = False
+        self,
+        *,
+        stack_limit_bytes: int | None = None,
+        traced: bool = False,
+        under: Wrapper | None = None,
     ) -> AbstractAsyncContextManager[Daemon]:
         """Start and mount; stop, unmount and clean up on leaving by whichever door.
 
@@ -146,6 +169,7 @@ class Launcher(Protocol):
                 None leaves the inherited limit.
             traced: start the daemon under this process as ptrace tracer (PTRACE_O_EXITKILL),
                 so that the fault address of its death can be read.
+            under: start the daemon inside another program, with that program's patience.
 
         Raises:
             MountError: not mounted and answering before the deadline.

@@ -18,7 +18,7 @@ from reactivate.errors import MissingToolError, MountError, PrivilegeError
 from reactivate.evidence import Pid
 from reactivate.target.command import build_fields, environment, run_command
 from reactivate.target.death import DaemonDeathError, describe_status, log_tail
-from reactivate.target.model import Build, Daemon, Fault, TargetSpec
+from reactivate.target.model import Build, Daemon, Fault, TargetSpec, Wrapper
 from reactivate.target.process import KeptProcess, StartError, spawn
 from reactivate.target.record import make_run_folder, write_record
 from reactivate.target.server import serving_child
@@ -133,7 +133,11 @@ class TargetLauncher:
 
     @asynccontextmanager
     async def mounted(
-        self, *, stack_limit_bytes: int | None = None, traced: bool = False
+        self,
+        *,
+        stack_limit_bytes: int | None = None,
+        traced: bool = False,
+        under: Wrapper | None = None,
     ) -> AsyncIterator[Daemon]:
         """Start and mount; stop, unmount and clean up on leaving by whichever door.
 
@@ -153,9 +157,13 @@ class TargetLauncher:
             fields = build_fields(self._workspace, spec, components)
             fields |= {"mountpoint": str(mountpoint), "backing": str(folder / "backing")}
             command = run_command(spec, fields, components)
+            variables = environment(spec, fields, components)
+            if under is not None:
+                command = under.prefix + command
+                variables |= under.environment
             process = spawn(
                 command,
-                environment=environment(spec, fields, components),
+                environment=variables,
                 folder=self._workspace.root.resolve(),
                 log=folder / "daemon.log",
                 stack_limit_bytes=stack_limit_bytes,
@@ -173,12 +181,12 @@ class TargetLauncher:
                 await process.begin()
             except StartError as error:
                 raise _not_started(command, str(error)) from None
-            await _until_answering(daemon, process, spec.mount_timeout_seconds)
+            await _until_answering(daemon, process, (under or spec).mount_timeout_seconds)
             yield daemon
         finally:
             crashed = not process.running() and not daemon.killed
             with trio.CancelScope(shield=True):
-                await _stop(daemon, process, spec.stop_timeout_seconds)
+                await _stop(daemon, process, (under or spec).stop_timeout_seconds)
                 if crashed:
                     _keep_log(daemon.log, self._workspace.results / "logs" / f"{folder.name}.log")
                 await trio.to_thread.run_sync(remove_folder, folder, mountpoint)

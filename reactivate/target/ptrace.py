@@ -47,7 +47,12 @@ class _Vector(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+def call(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+    """One ptrace(2) request.
+
+    Raises:
+        OSError: as the kernel answers.
+    """
     if _libc.ptrace(request, tid, address, data) == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -59,7 +64,7 @@ def seize(pid: int) -> None:
     Raises:
         OSError: the kernel forbids it.
     """
-    _ptrace(_SEIZE, pid, 0, _OPTIONS)
+    call(_SEIZE, pid, 0, _OPTIONS)
 
 
 def follow(pid: int, faults: list[Fault]) -> None:
@@ -85,22 +90,23 @@ def follow(pid: int, faults: list[Fault]) -> None:
 def _pass_on(pid: int, tid: int, status: int, faults: list[Fault]) -> None:
     number, event = os.WSTOPSIG(status), status >> 16
     if event == _EVENT_STOP and number in _STOPPING:
-        _ptrace(_LISTEN, tid)
+        call(_LISTEN, tid)
         return
     if event:
-        _ptrace(_CONT, tid)
+        call(_CONT, tid)
         return
     if number in _DEADLY and len(faults) < _MOST_FAULTS:
-        faults.append(_fault(pid, tid, number))
-    _ptrace(_CONT, tid, 0, number)
+        faults.append(fault(pid, tid, number))
+    call(_CONT, tid, 0, number)
 
 
-def _fault(pid: int, tid: int, number: int) -> Fault:
+def fault(pid: int, tid: int, number: int) -> Fault:
+    """The signal that a stopped thread is about to get."""
     information = ctypes.create_string_buffer(128)
-    _ptrace(_GETSIGINFO, tid, 0, ctypes.addressof(information))
+    call(_GETSIGINFO, tid, 0, ctypes.addressof(information))
     # siginfo_t on 64-bit Linux: signo, errno, code, padding, address.
     _, _, code, address = struct.unpack_from("=iiixxxxQ", information.raw)
-    stack_pointer, instruction_pointer = _pointers(tid)
+    stack_pointer, instruction_pointer = pointers(tid)
     return Fault(
         signal=number,
         code=code,
@@ -112,11 +118,18 @@ def _fault(pid: int, tid: int, number: int) -> Fault:
     )
 
 
-def _pointers(tid: int) -> tuple[Address | None, Address | None]:
+def pointers(tid: int) -> tuple[Address | None, Address | None]:
+    """Stack and instruction pointer of a stopped thread; None where the processor is unknown."""
     places = _POINTERS.get(platform.machine())
     if places is None:
         return None, None
+    words = registers(tid)
+    return Address(words[places[0]]), Address(words[places[1]])
+
+
+def registers(tid: int) -> list[int]:
+    """The general registers of a stopped thread, in the order of user_regs_struct."""
     words = (ctypes.c_uint64 * 128)()
     vector = _Vector(ctypes.addressof(words), ctypes.sizeof(words))
-    _ptrace(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
-    return Address(words[places[0]]), Address(words[places[1]])
+    call(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
+    return list(words)

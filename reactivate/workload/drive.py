@@ -29,6 +29,9 @@ _RETURN_SECONDS = 5.0
 _DEATH_SECONDS = 1.0
 """The connection closes before the process is a zombie: how long its end may take to show."""
 
+_KILL_SECONDS = 0.2
+"""How long the end of a killed daemon may take to show."""
+
 _POLL_SECONDS = 0.002
 
 _SIGNS_OF_DEATH = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV, errno.EIO})
@@ -97,6 +100,7 @@ async def drive(
     except trio.TooSlowError:
         daemon.kill()
         await call.over()
+        await _wait(lambda: not daemon.alive(), _KILL_SECONDS)
         raise _hung(daemon, doing, deadline_seconds) from None
     except BaseException as error:
         if not call.finished():
@@ -140,8 +144,10 @@ async def _raise_if_dead(daemon: Daemon, doing: str, error: Exception | None) ->
 
 def _hung(daemon: Daemon, doing: str, deadline_seconds: float) -> DaemonHungError:
     tail = log_tail(daemon.log)
+    # One that was not started here is left alone.
+    state = "still runs" if daemon.alive() else "was killed"
     return DaemonHungError(
-        f"{doing} was not finished after {deadline_seconds:g} s; the daemon was killed",
+        f"{doing} was not finished after {deadline_seconds:g} s; the daemon {state}",
         why=f"its last words:\n{tail}" if tail else "it said nothing before",
         hint="a longer deadline can be set in configs/instruments.toml",
     )
