@@ -11,9 +11,9 @@ from reactivate.campaign.outcome import Outcome
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.states import Step
 from reactivate.evidence import Check, Verdict
-from reactivate.gate.judge import gate_open
+from reactivate.gate.opening import gate_open
 from reactivate.ledger.records import JSON, AttemptStatus, DecisionDraft
-from reactivate.target.settings import configuration_sha256
+from reactivate.target.configuration import configuration_sha256
 
 
 def gate_decision(

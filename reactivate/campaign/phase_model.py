@@ -29,7 +29,7 @@ from reactivate.campaign.states import CHECK_STATES, STATE_CHECKS, PhaseState, R
 from reactivate.campaign.waivers import Waivers
 from reactivate.checklist.model import Checklist, Item, Phase, PhaseKind
 from reactivate.evidence import Check, Verdict
-from reactivate.gate.judge import verdicts_open
+from reactivate.gate.opening import verdicts_open
 
 _BUILT = frozenset({PhaseKind.BASELINE, PhaseKind.COMPONENT, PhaseKind.INTEGRATION})
 _SWITCHED = frozenset({PhaseKind.COMPONENT, PhaseKind.INTEGRATION})

@@ -110,7 +110,7 @@ def _stale(
     # Only where there is evidence: what reads the target is not quick to load.
     from reactivate.run.environment import machine
     from reactivate.target.config import load_target, target_path
-    from reactivate.target.settings import configuration_sha256
+    from reactivate.target.configuration import configuration_sha256
 
     then = ledger.environment(newest[-1].environment_sha256)
     changed = [key for key, value in machine().items() if then.get(key) != value]

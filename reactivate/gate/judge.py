@@ -6,7 +6,7 @@ thread decides, and the judgement names it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reactivate.checklist.model import Criterion
 from reactivate.evidence import Measurement, Role, Verdict
@@ -21,9 +21,6 @@ _PRECEDENCE = (
     Verdict.PASS,
 )
 """A limit that was exceeded is exceeded, whatever else is unknown; then the unknown counts."""
-
-WAIVABLE = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
-"""What a waiver opens: the risk was taken that the limit is exceeded, not that nothing is known."""
 
 
 def judge(
@@ -72,26 +69,6 @@ def judge_all(
 ) -> tuple[Judgement, ...]:
     """Judge every criterion, in order."""
     return tuple(judge(criterion, subject, references) for criterion in criteria)
-
-
-def gate_open(judgements: Iterable[Judgement], waived: Collection[str]) -> bool:
-    """Whether the way is free: every criterion passed or is waived. An empty gate is shut.
-
-    Args:
-        judgements: one for each criterion of the gate.
-        waived: ids of criteria whose risk was taken on record. A waiver opens a criterion that
-            failed or is inconclusive, never one that was not measured or proves nothing.
-    """
-    return verdicts_open(((j.criterion, j.verdict) for j in judgements), waived)
-
-
-def verdicts_open(verdicts: Iterable[tuple[str, Verdict]], waived: Collection[str]) -> bool:
-    """As `gate_open`, from pairs of criterion id and verdict."""
-    every = list(verdicts)
-    return bool(every) and all(
-        verdict is Verdict.PASS or (verdict in WAIVABLE and criterion in waived)
-        for criterion, verdict in every
-    )
 
 
 def needs_more_samples(judgements: Iterable[Judgement]) -> tuple[SampleNeed, ...]:

@@ -14,10 +14,10 @@ import trio
 
 from reactivate.errors import BuildError, MissingToolError, UsageError, WorkspaceError
 from reactivate.target.command import build_fields, build_folder, environment, expand
+from reactivate.target.configuration import configuration_sha256
 from reactivate.target.death import describe_status, log_tail
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.process import StartError, spawn
-from reactivate.target.settings import configuration_sha256
 from reactivate.tomlfile import nearest
 from reactivate.workspace import Workspace
 

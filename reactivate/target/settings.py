@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,28 +26,6 @@ class Change:
     key: str
     before: Setting
     after: Setting
-
-
-def configuration_sha256(path: Path | None, components: Sequence[str]) -> str:
-    """Digest of what a configuration says to the enabled components; "" without a file.
-
-    Counts the sections named like an enabled component and all top-level values. Comments and
-    layout do not count: a digest changes when, and only when, the daemon would read another value.
-
-    Raises:
-        ConfigurationError: it is not TOML.
-        WorkspaceError: it cannot be read.
-    """
-    if path is None:
-        return ""
-    data = TomlFile(path).data
-    relevant = {
-        name: value
-        for name, value in data.items()
-        if name in components or not isinstance(value, dict)
-    }
-    text = json.dumps(relevant, sort_keys=True, default=str, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def set_value(workspace: Workspace, key: str, value: str) -> Change:

@@ -32,8 +32,9 @@ from reactivate.evidence import (
     Role,
     Verdict,
 )
-from reactivate.gate.judge import gate_open, judge, judge_all, needs_more_samples
+from reactivate.gate.judge import judge, judge_all, needs_more_samples
 from reactivate.gate.judgement import Judgement
+from reactivate.gate.opening import gate_open
 from reactivate.metrics import METRICS
 
 LE, LT, GE, GT, EQ = Comparator.LE, Comparator.LT, Comparator.GE, Comparator.GT, Comparator.EQ

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reactivate.errors import ConfigurationError, UsageError, WorkspaceError
-from reactivate.target.settings import configuration_sha256, set_value
+from reactivate.target.configuration import configuration_sha256
+from reactivate.target.settings import set_value
 from reactivate.workspace import Workspace
 
 OWN = """\
