@@ -213,6 +213,16 @@ def test_a_new_promise_is_not_skipped_by_a_phase_that_has_begun(state: PhaseStat
     history.until("storage", PhaseState.ACTIVE)
 
 
+def test_a_new_promise_takes_the_refusal_with_it() -> None:
+    history = at("storage", PhaseState.BASELINE_CHECK)
+    history.refused("_0")
+    more = replace(STORAGE, before=("Listed", "Counted"))
+    after = history.edit(SETUP, MINIMAL, more, SEARCH, ALL)
+    assert after.state is PhaseState.PREPARING
+    assert after.refusal is None
+    assert not after.verdicts
+
+
 def test_a_setup_that_loses_its_last_state_goes_through_the_others_again() -> None:
     history = at("setup", PhaseState.DOCUMENTING)
     after = history.edit(replace(SETUP, after=()), *PARTS[1:])
