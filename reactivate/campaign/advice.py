@@ -35,7 +35,7 @@ def advice(passage: Passage) -> tuple[Advice, ...]:
     """What can be typed now, the likeliest first; never nothing."""
     step = passage.next_step()
     if isinstance(step, Complete):
-        return (("reactivate status", ""),)
+        return (("reactivate log", "every decision, as Markdown"),)
     if isinstance(step, Step):
         return (("reactivate next", heading(step)),)
     return decisions(step)
