@@ -13,6 +13,7 @@
  * take off.
  *
  * `BYTES z` writes zeros instead: what an instrument cannot see in fresh, zero-filled pages.
+ * `BYTES h` leaves a hole: only the uppermost and the lowest 16 bytes of the block are written.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -35,13 +36,19 @@ static inline __attribute__((always_inline)) void fill(volatile unsigned char *b
 		block[i - 1] = value;
 }
 
-static __attribute__((noinline)) void touch(size_t bytes, unsigned char value)
+static __attribute__((noinline)) void touch(size_t bytes, char how)
 {
+	unsigned char value = how == 'z' ? 0x00 : 0x5a;
 	size_t rounded = (bytes + 15u) & ~(size_t)15u;
 	volatile unsigned char *cushion = __builtin_alloca(CUSHION_BYTES);
 	fill(cushion, CUSHION_BYTES, 0x11);
 	volatile unsigned char *block = __builtin_alloca(rounded);
-	fill(block, rounded, value);
+	if (how == 'h') {
+		fill(block + rounded - 16, 16, value);
+		fill(block, 16, value);
+	} else {
+		fill(block, rounded, value);
+	}
 	base = (uintptr_t)block + rounded;
 	lowest = (uintptr_t)block;
 }
@@ -59,7 +66,7 @@ static void *serve(void *unused)
 		line[got] = '\0';
 		char *end;
 		size_t bytes = strtoull(line, &end, 10);
-		touch(bytes, *end == ' ' ? 0x00 : 0x5a);
+		touch(bytes, *end == ' ' ? end[1] : '\0');
 		int length = snprintf(answer, sizeof answer, "%lx %lx\n", (unsigned long)base,
 				      (unsigned long)lowest);
 		if (write(STDOUT_FILENO, answer, (size_t)length) != length)

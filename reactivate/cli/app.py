@@ -12,11 +12,15 @@ from reactivate.cli import (
     campaign_verbs,
     checklist_verbs,
     doctor,
+    frames,
     init,
     log,
+    measure,
     status,
     target_verbs,
     tour,
+    trace,
+    watch,
 )
 from reactivate.cli.failure import end_as_a_pipe_does, report
 from reactivate.cli.light import LightGroup
@@ -33,7 +37,8 @@ class Verbs(LightGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Remember whether errors must be JSON before anything can fail."""
-        ctx.meta[_JSON] = "--json" in args
+        own = args[: args.index("--")] if "--" in args else args
+        ctx.meta[_JSON] = "--json" in own
         try:
             return list(super().parse_args(ctx, args))
         except _Complaint as error:
@@ -95,5 +100,7 @@ def _top(
     ctx.obj = State(workspace)
 
 
-for module in (init, doctor, campaign_verbs, status, log, checklist_verbs, target_verbs, tour):
+_CAMPAIGN = (init, doctor, campaign_verbs, status, log, checklist_verbs, target_verbs)
+_ANY_DAEMON = (measure, trace, watch, frames)
+for module in (*_CAMPAIGN, *_ANY_DAEMON, tour):
     module.register(app)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reactivate.cli.console import console, watched
+from reactivate.cli.console import console, talk, watched
 from reactivate.instrument.contract import Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+_ALERT = "yellow"  # a person must look
 
 
 class SilentReporter:
@@ -19,6 +21,20 @@ class SilentReporter:
 
     def advance(self, done: int, total: int, doing: str) -> None:
         """Ignore."""
+
+    def alert(self, text: str) -> None:
+        """Ignore: what asks for silence reads the evidence."""
+
+
+class PlainReporter:
+    """No bar: nobody watches it. Alerts are lines on standard error."""
+
+    def advance(self, done: int, total: int, doing: str) -> None:
+        """Ignore."""
+
+    def alert(self, text: str) -> None:
+        """A line at once."""
+        talk(f"  {text}", style=_ALERT)
 
 
 class BarReporter:
@@ -32,12 +48,20 @@ class BarReporter:
         """Move the bar."""
         self._progress.update(self._task, completed=done, total=total, description=doing)
 
+    def alert(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(f"  {text}", style=_ALERT, markup=False, highlight=False)
+
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Reporter]:
-    """A reporter for one step: a bar on a terminal, else silence."""
+    """A reporter for one step: a bar on a terminal, else nothing but alerts.
+
+    Args:
+        quiet: not even those.
+    """
     if quiet or not watched(sys.stderr):
-        yield SilentReporter()
+        yield SilentReporter() if quiet else PlainReporter()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

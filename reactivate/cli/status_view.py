@@ -65,6 +65,7 @@ def _print(found: CampaignStatus) -> None:
         f"ledger: {found.events:,} events, {found.measurements:,} measurements",
         style="dim",
     )
+    say(f"  calibrated: {found.calibrated}", style="dim")
     say(f"next: {found.next_command}")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 from reactivate.evidence import Address, Pid, Tid
-from reactivate.instrument.paint import StackMemory
+from reactivate.instrument.paint import PATTERNS, StackMemory
 from reactivate.instrument.sleep import Sleepers
 from reactivate.procfs import (
     PAGE_BYTES,
@@ -18,6 +19,7 @@ from reactivate.procfs import (
 
 _PRESENT_OR_SWAPPED = 0b11 << 62  # bits 63 and 62 of a pagemap entry
 _LARGEST_GUARD_BYTES = 64 * 1024
+_ENTRY_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class StackArea:
         limit_bytes: how deep it can become.
         resident_bytes: depth of the deepest byte that is surely touched: the last byte of the
             lowest resident page; 0 if no page is resident.
+        idle_bytes: depth of the sleeping stack pointer; 0 where it is not known, of the stack of
+            a thread that has ended.
     """
 
     tid: Tid | None
@@ -40,6 +44,7 @@ class StackArea:
     end: Address
     limit_bytes: int
     resident_bytes: int
+    idle_bytes: int = 0
 
     @property
     def thread(self) -> str:
@@ -73,7 +78,8 @@ def stack_areas(pid: Pid, *, deadline_seconds: float = 5.0) -> tuple[StackArea, 
             if mapping is None:
                 continue
             main = mapping.path == "[stack]"
-            areas.append(_area(memory, mapping, tid=tid, limit=room if main else None))
+            area = _area(memory, mapping, tid=tid, limit=room if main else None)
+            areas.append(replace(area, idle_bytes=mapping.end - look.call().sp))
     return tuple(areas)
 
 
@@ -107,13 +113,52 @@ def _area(
         start=mapping.start,
         end=mapping.end,
         limit_bytes=mapping.size_bytes if limit is None else limit,
-        resident_bytes=_resident_bytes(memory, mapping),
+        resident_bytes=resident_bytes(memory, mapping),
     )
 
 
-def _resident_bytes(memory: StackMemory, mapping: MemoryMapping) -> int:
-    entries = memoryview(memory.pages(mapping.start, mapping.end)).cast("Q")
-    for index, entry in enumerate(entries):
+def resident_bytes(memory: StackMemory, mapping: MemoryMapping) -> int:
+    """Depth of the deepest byte of a stack that is surely touched; 0 if no page is there.
+
+    Pages that are there because an instrument has painted them do not count.
+    """
+    entries = memory.pages(mapping.start, mapping.end)
+    # Absent pages look all alike; comparing whole pieces is much faster than page by page.
+    absent = entries[:_ENTRY_BYTES]
+    if not absent:
+        return 0
+    skipped = 0 if _present(absent) else _equal_entries(entries, absent)
+    for index, entry in enumerate(memoryview(entries)[skipped * _ENTRY_BYTES :].cast("Q"), skipped):
         if entry & _PRESENT_OR_SWAPPED:
-            return mapping.end - (mapping.start + (index + 1) * PAGE_BYTES) + 1
+            return mapping.end - _surely_touched(memory, mapping, index)
     return 0
+
+
+def _surely_touched(memory: StackMemory, mapping: MemoryMapping, index: int) -> int:
+    """The lowest address of which it is sure that the thread has touched it or one below.
+
+    Args:
+        index: of the lowest page that is there.
+    """
+    low = mapping.start + index * PAGE_BYTES
+    for pattern in range(len(PATTERNS)):
+        if memory.first_unpainted(low, low + PAGE_BYTES, pattern) is None:
+            found = memory.first_unpainted(low, mapping.end, pattern)
+            return mapping.end if found is None else found
+    return low + PAGE_BYTES - 1
+
+
+def _present(entry: bytes) -> bool:
+    return bool(int.from_bytes(entry, sys.byteorder) & _PRESENT_OR_SWAPPED)
+
+
+def _equal_entries(entries: bytes, entry: bytes) -> int:
+    """How many entries from the first on are as `entry`; by halving."""
+    low, high = 1, len(entries) // _ENTRY_BYTES + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if entries.startswith(entry * middle):
+            low = middle
+        else:
+            high = middle
+    return low

@@ -36,6 +36,10 @@ VERBS: dict[str, list[str]] = {
     "checklist show": [],
     "checklist metrics": [],
     "target set": ["search_engine.ef", "60"],
+    "measure": ["--pid", "999999999", "--mount", "NEW"],
+    "trace": ["--pid", "999999999", "--mount", "NEW"],
+    "watch": ["999999999", "--once"],
+    "frames": ["/bin/true"],
 }
 """Every verb that has `--json`, with arguments to call it."""
 NO_JSON = {"tour"}

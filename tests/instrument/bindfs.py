@@ -21,9 +21,13 @@ class Quiet:
 
     def __init__(self) -> None:
         self.said: list[tuple[int, int, str]] = []
+        self.alerts: list[str] = []
 
     def advance(self, done: int, total: int, doing: str) -> None:
         self.said.append((done, total, doing))
+
+    def alert(self, text: str) -> None:
+        self.alerts.append(text)
 
 
 def launcher(folder: Path, *options: str) -> TargetLauncher:

@@ -29,6 +29,11 @@ def _folder() -> Path:
     return Path(folder)
 
 
+def program_path(name: str) -> Path:
+    """The file of a program of probes/groundtruth."""
+    return _folder() / name
+
+
 class Program:
     """A running program that answers each line with one line."""
 

@@ -11,18 +11,19 @@
  *   hole N      the same, but only its uppermost and its lowest 64 bytes are written
  *   walk N      N frames of walk(), each with a buffer of 4096 bytes
  *   big         one frame with a buffer of 1 MiB
- *   endless     recursion without an end
+ *   wild        writes through a null pointer: a death that is no overflow
  *   fill        read() from /dev/zero into 64 whole, untouched pages: the kernel touches them
  *   allocate N  N bytes of memory, every page written, then given back
  *   leak N      N bytes of memory, lost
- *   beyond      reads one byte past the end of a block of memory
+ *   beyond N    writes one byte past the end of N bytes of memory
  *   pause N     sleeps for N milliseconds
  *   fail N      answers with error number N
  *   mute        answers no RELEASEDIR from now on
  *   calm        nothing
  *
  * The attribute `user.depth`, when it is read, is the depth of the lowest byte that the last
- * block, hole or walk wrote, from the top of the stack's mapping, in decimal.
+ * block, hole or walk wrote, from the top of the stack's mapping, in decimal; `user.below` is the
+ * same from the frame in which it waits for requests.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,6 +60,7 @@ static unsigned int folders = 1; /* the root is the first, and has no name */
 static int device = -1;
 static int mute;
 static uintptr_t stack_top;
+static uintptr_t waiting_frame;
 static uintptr_t lowest;
 static volatile unsigned char sink;
 
@@ -103,16 +105,6 @@ ONE_FRAME static int big(void)
 	return buffer[1];
 }
 
-ONE_FRAME static int endless(int depth)
-{
-	volatile unsigned char buffer[512];
-
-	if (depth < 0) /* never; without it compilers object */
-		return sink;
-	fill(buffer, sizeof(buffer));
-	return endless(depth + 1) + buffer[depth % 3];
-}
-
 ONE_FRAME static int let_kernel_fill(void)
 {
 	/* The upper part is never touched: it lies over pages that earlier frames have touched. */
@@ -149,13 +141,13 @@ ONE_FRAME static int leak(size_t bytes)
 	return 0;
 }
 
-ONE_FRAME static int beyond(void)
+ONE_FRAME static int beyond(size_t bytes)
 {
-	volatile unsigned char *memory = malloc(64);
+	volatile unsigned char *memory = malloc(bytes);
 
 	if (memory == NULL)
 		return ENOMEM;
-	sink = memory[64];
+	memory[bytes] = 1;
 	free((void *)memory);
 	return 0;
 }
@@ -173,8 +165,9 @@ static int obey(const char *order)
 		walk(number);
 	} else if (IS("big")) {
 		big();
-	} else if (IS("endless")) {
-		endless(0);
+	} else if (IS("wild")) {
+		volatile int *volatile nowhere = NULL;
+		*nowhere = 1;
 	} else if (IS("fill")) {
 		return let_kernel_fill();
 	} else if (IS("allocate")) {
@@ -182,7 +175,7 @@ static int obey(const char *order)
 	} else if (IS("leak")) {
 		return leak((size_t)number);
 	} else if (IS("beyond")) {
-		return beyond();
+		return beyond((size_t)number);
 	} else if (IS("pause")) {
 		struct timespec rest = { number / 1000, number % 1000 * 1000000 };
 		nanosleep(&rest, NULL);
@@ -268,12 +261,14 @@ static void get_attribute(const struct fuse_in_header *in, const char *body)
 	struct fuse_getxattr_out size = { 0, 0 };
 	static char text[32];
 
-	if (strcmp(body + sizeof(*arguments), "user.depth") != 0) {
+	const char *name = body + sizeof(*arguments);
+	uintptr_t from = strcmp(name, "user.below") == 0 ? waiting_frame : stack_top;
+
+	if (from == stack_top && strcmp(name, "user.depth") != 0) {
 		answer(in->unique, ENODATA, NULL, 0);
 		return;
 	}
-	size.size = (uint32_t)snprintf(text, sizeof(text), "%lu",
-				       (unsigned long)(stack_top - lowest));
+	size.size = (uint32_t)snprintf(text, sizeof(text), "%lu", (unsigned long)(from - lowest));
 	if (arguments->size == 0)
 		answer(in->unique, 0, &size, sizeof(size));
 	else if (arguments->size < size.size)
@@ -353,8 +348,9 @@ static uintptr_t mapping_end(uintptr_t address)
 
 static void *serve(void *unused)
 {
-	stack_top = mapping_end((uintptr_t)__builtin_frame_address(0));
-	lowest = stack_top;
+	waiting_frame = (uintptr_t)__builtin_frame_address(0);
+	stack_top = mapping_end(waiting_frame);
+	lowest = waiting_frame;
 	for (;;) {
 		ssize_t got = read(device, request, sizeof(request));
 		if (got < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))

@@ -1,0 +1,1 @@
+"""What an ELF x86-64 binary says of its functions' stack frames, without running it."""
