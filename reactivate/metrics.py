@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reactivate.evidence import Bound, Check, Dimension
@@ -66,18 +67,32 @@ _TABLE = (
      "stack pages touched for the first time during the workload"),
     ("growth.alerts", Dimension.COUNT, _TRACE, "growth", False,
      "first touches beyond 75 % of the thread's limit, or earlier if configs/ebpf.toml says so"),
+    ("growth.kernel_pages", Dimension.COUNT, _TRACE, "growth", False,
+     "of those pages, the ones that the kernel touched for the thread in a system call"),
+    ("growth.reach", Dimension.BYTES, _TRACE, "growth", False,
+     "no operation was deeper below the idle stack pointer, for all that was touched, to the page"),
     ("requests.total", Dimension.COUNT, _TRACE, "lifecycle", False,
      "FUSE requests that the kernel sent to the daemon"),
     ("requests.unanswered", Dimension.COUNT, _TRACE, "lifecycle", False,
      "FUSE requests still without an answer after the workload"),
     ("requests.errors", Dimension.COUNT, _TRACE, "lifecycle", False,
      "FUSE requests answered with an error other than a failed lookup"),
+    ("memory.mapped", Dimension.BYTES, _TRACE, "lifecycle", False,
+     "bytes that mmap, brk and mremap gave the daemon during one round of the workload"),
+    ("memory.large_allocations", Dimension.COUNT, _TRACE, "lifecycle", False,
+     "allocations of 1 MiB or more through the C library during one round of the workload"),
     ("stack.recursion", Dimension.COUNT, _TRACE, "deepest", True,
      "most frames of one function in the call chain at the deepest point"),
     ("stack.frame", Dimension.BYTES, _TRACE, "deepest", True,
      "largest single frame in the call chain at the deepest point"),
     ("stack.attributed", Dimension.RATIO, _TRACE, "deepest", True,
      "share of the bytes above the deepest point that belong to a known frame"),
+    ("stack.painted", Dimension.BYTES, _TRACE, "deepest", True,
+     "as stack.operation, in the one repetition before the call chain is caught"),
+    ("stack.unwound", Dimension.BYTES, _TRACE, "deepest", True,
+     "bytes of all known frames in the call chain at the deepest point, below idle"),
+    ("stack.disagreement", Dimension.BYTES, _TRACE, "deepest", True,
+     "by how much paint, unwound frames, growth, watermark and massif contradict each other"),
     ("stack.massif", Dimension.BYTES, _TRACE, "massif", False,
      "all stacks together at massif's deepest snapshot, from the first stack pointer"),
     ("stack.massif_operation", Dimension.BYTES, _TRACE, "massif", False,
@@ -114,12 +129,14 @@ _TABLE = (
 _ASKS = {
     "growth.depth": Bound.LOWER,
     "growth.pages": Bound.LOWER,
+    "growth.kernel_pages": Bound.LOWER,
     "growth.alerts": Bound.LOWER,
+    "growth.reach": Bound.UPPER,
     # The least limit that was tried and survived: a yet smaller one may do, and is not asked for.
     "stack.minimum": Bound.UPPER,
 }
 
-METRICS: dict[str, Metric] = {
+BUILT_IN_METRICS: dict[str, Metric] = {
     name: Metric(
         name=name,
         dimension=dimension,
@@ -131,3 +148,31 @@ METRICS: dict[str, Metric] = {
     )
     for name, dimension, checks, instrument, per_operation, meaning in _TABLE
 }
+
+
+class _Metrics(Mapping[str, Metric]):
+    """Those that are built in, and behind them those that other distributions bring.
+
+    The latter are looked for only when a name is not built in, or all are wanted.
+    """
+
+    def __getitem__(self, name: str) -> Metric:
+        found = BUILT_IN_METRICS.get(name)
+        return _brought()[name] if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        yield from BUILT_IN_METRICS
+        yield from _brought()
+
+    def __len__(self) -> int:
+        return len(BUILT_IN_METRICS) + len(_brought())
+
+
+def _brought() -> dict[str, Metric]:
+    from reactivate.extensions import extensions
+
+    found, _ = extensions()
+    return {metric.name: metric for extension in found for metric in extension.metrics}
+
+
+METRICS: Mapping[str, Metric] = _Metrics()

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ _LAID_OUT = ("checklists", "configs", "probes")
 _NEVER_COPIED = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.so", "*.o", "*.d", "build", ".*", "*.egg-info"
 )
+_CALIBRATION = ("advised", "required")
 _GITIGNORE = "ledger.db*\nresults/\n__pycache__/\n"
 
 _COMMON: Mapping[str, type[int] | type[float]] = {"repeats": int, "deadline_seconds": float}
@@ -31,11 +32,14 @@ INSTRUMENT_KEYS: Mapping[str, Mapping[str, type[int] | type[float] | tuple[str, 
     "memory": {**_COMMON},
     "latency": {**_COMMON, "max_repeats": int, "warmup": int},
     "growth": {**_COMMON, "tracer": ("auto", "bpftrace", "perf")},
-    "lifecycle": {**_COMMON, "settle_seconds": float},
+    "lifecycle": {**_COMMON, "settle_seconds": float, "large_bytes": int},
     "deepest": {"top": int, "deadline_seconds": float, "idle_seconds": float},
     "smallest_stack": {**_COMMON, "quarter_runs": int, "most_runs": int},
 }
 """The tables of configs/instruments.toml: what each may hold, and of which kind it is."""
+
+_MOST = {("lifecycle", "large_bytes"): 1 << 20}
+"""Where a larger value would count less, and could turn a refusal into a pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +52,15 @@ class CampaignSettings:
         who: name that goes on record with decisions.
         integration_times: how many times as often as usual operations are repeated when all
             components are on.
+        calibration_required: whether a check refuses to run with instruments that were not
+            calibrated on this machine; else it says so and runs.
     """
 
     target: str
     checklist: Path
     who: str
     integration_times: int
+    calibration_required: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +117,16 @@ class Workspace:
             WorkspaceError: the file cannot be read.
         """
         file = TomlFile(self.root / _MARKER)
-        file.known({"target", "checklist", "who", "integration_times"})
+        file.known({"target", "checklist", "who", "integration_times", "calibration"})
         target = file.value(str, None, "target") or ""
         checklist = self.root / (file.value(str, None, "checklist") or "")
         who = file.value(str, "", "who") or _login()
         times = file.value(int, 3, "integration_times") or 0
         if times < 1:
             file.fault("`integration_times` must be 1 or more", "integration_times")
+        calibration = file.value(str, _CALIBRATION[0], "calibration")
+        if calibration not in _CALIBRATION:
+            file.fault(f"`calibration` must be one of {', '.join(_CALIBRATION)}", "calibration")
         known = _names(self.configs / "targets")
         if target and target not in known:
             file.fault(f"there is no target `{target}`{nearest(target, known)}", "target")
@@ -124,7 +134,11 @@ class Workspace:
             file.fault(f"there is no checklist {checklist}", "checklist")
         file.finish()
         return CampaignSettings(
-            target=target, checklist=checklist, who=who, integration_times=times
+            target=target,
+            checklist=checklist,
+            who=who,
+            integration_times=times,
+            calibration_required=calibration == "required",
         )
 
     def instrument_settings(self, name: str) -> Mapping[str, float | int | str]:
@@ -135,9 +149,10 @@ class Workspace:
             WorkspaceError: the file cannot be read.
         """
         file = TomlFile(self.configs / "instruments.toml")
-        file.known(INSTRUMENT_KEYS)
-        for table in sorted(INSTRUMENT_KEYS.keys() & file.data.keys()):
-            _check_instrument(file, table)
+        keys = _instrument_keys(file.data)
+        file.known(keys)
+        for table in sorted(keys.keys() & file.data.keys()):
+            _check_instrument(file, table, keys[table])
         file.finish()
         settings = file.table(name) if name in file.data else {}
         return {
@@ -145,8 +160,20 @@ class Workspace:
         }
 
 
-def _check_instrument(file: TomlFile, table: str) -> None:
-    kinds = INSTRUMENT_KEYS[table]
+Keys = Mapping[str, type[int] | type[float] | tuple[str, ...]]
+
+
+def _instrument_keys(asked: Iterable[str]) -> Mapping[str, Keys]:
+    """What configs/instruments.toml may hold; others' instruments only if a table asks for one."""
+    if INSTRUMENT_KEYS.keys() >= set(asked):
+        return INSTRUMENT_KEYS
+    from reactivate.extensions import extensions
+
+    found, _ = extensions()
+    return {**{each.name: each.settings for each in found}, **INSTRUMENT_KEYS}
+
+
+def _check_instrument(file: TomlFile, table: str, kinds: Keys) -> None:
     file.known(kinds, table)
     for key in sorted(kinds.keys() & file.table(table).keys()):
         kind = kinds[key]
@@ -158,6 +185,9 @@ def _check_instrument(file: TomlFile, table: str) -> None:
             number = file.value(kind, kind(1), table, key)
             if number is None or not 0 <= number < math.inf:
                 file.fault(f"`{table}.{key}` must be 0 or more", table, key)
+            most = _MOST.get((table, key))
+            if most is not None and number is not None and number > most:
+                file.fault(f"`{table}.{key}` must be at most {most:,}", table, key)
 
 
 def find(start: Path) -> Workspace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from reactivate.campaign import commands, measuring, recording, wording
+from reactivate.campaign import calibrated, commands, measuring, recording, wording
 from reactivate.campaign.advice import heading
 from reactivate.campaign.criteria import gate_criteria, left_out, require_passable, suites_of
 from reactivate.campaign.deciding import (
@@ -218,6 +218,10 @@ class Campaign:
         assert step.check is not None
         criteria = gate_criteria(ground.checklist, stage.phase, step.check)
         waived = frozenset(passage.waivers)
+        instruments = calibrated.leant_on(measuring.asked(criteria))
+        unknown = calibrated.standing(ground.ledger).without(instruments)
+        if ground.workspace.settings().calibration_required:
+            calibrated.require(unknown)
         attempt = ground.ledger.begin_attempt(
             step.phase,
             step.check.value,
@@ -227,7 +231,7 @@ class Campaign:
             done = measuring.check(
                 ground, stage, step.check, criteria, attempt, reporter, waived=waived
             )
-        events, decisions, outcome = gate_decision(step, done, waived)
+        events, decisions, outcome = gate_decision(step, done, waived, uncalibrated=unknown)
         recording.finish(
             ground,
             attempt,
@@ -239,6 +243,8 @@ class Campaign:
             environment=measuring.environment_of(ground, stage.phase, done.build),
         )
         lines += wording.check_lines(done)
+        if unknown:
+            lines.append(Line(label="calibration", text=calibrated.remark(unknown)))
         unjudged = left_out(ground.checklist, stage.phase, step.check)
         return StepReport(
             phase=step.phase,
@@ -247,7 +253,7 @@ class Campaign:
             lines=tuple(lines),
             check=step.check,
             judgements=done.judgements,
-            summary=wording.verdict(done, step, outcome, waived, unjudged),
+            summary=wording.verdict(done, step, outcome, waived, unjudged, uncalibrated=unknown),
             commands=self._commands(),
             folder=f"results/{attempt.folder}/",
             explanation=done.explanation,

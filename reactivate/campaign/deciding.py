@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from reactivate.campaign import wording
 from reactivate.campaign.events import EventKind
@@ -17,7 +17,7 @@ from reactivate.target.configuration import configuration_sha256
 
 
 def gate_decision(
-    step: Step, done: Checked, waived: frozenset[str]
+    step: Step, done: Checked, waived: frozenset[str], *, uncalibrated: Sequence[str] = ()
 ) -> tuple[list[tuple[str, dict[str, JSON]]], list[DecisionDraft], Outcome]:
     """What the verdicts of a check mean.
 
@@ -25,6 +25,7 @@ def gate_decision(
         step: the step that ran the check.
         done: what it measured and how that was judged.
         waived: ids of criteria whose risk is taken.
+        uncalibrated: instruments of this gate that were not seen red on this machine.
 
     Returns:
         The events to record, the decision if it is a refusal, and how the step ended.
@@ -54,7 +55,10 @@ def gate_decision(
         )
         return events, [draft], Outcome.REFUSED
     if gate_open(judgements, waived):
-        events.append((EventKind.GATE_PASSED, {"check": check}))
+        passed: dict[str, JSON] = {"check": check}
+        if uncalibrated:
+            passed["uncalibrated"] = list(uncalibrated)
+        events.append((EventKind.GATE_PASSED, passed))
         return events, [], Outcome.ADVANCED
     undecided = [j for j in judgements if j.verdict not in (Verdict.PASS, Verdict.FAIL)]
     worst = next(
@@ -114,8 +118,24 @@ def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionD
             "attempts": list(attempts),
             "proof": [f"{k}: {v}" for k, v in proof.items()] if isinstance(proof, dict) else [],
             "remaining_risk": [
-                f"waived by {w.who}: {w.criterion}: {w.reason}" for w in passage.waivers.values()
+                *(
+                    f"waived by {w.who}: {w.criterion}: {w.reason}"
+                    for w in passage.waivers.values()
+                ),
+                *_uncalibrated(ground, phase),
             ],
         },
         event=(EventKind.DOCUMENTED, {"who": who}),
     )
+
+
+def _uncalibrated(ground: Ground, phase: str) -> list[str]:
+    """The gates of a phase that were passed with instruments never seen red here."""
+    latest = {
+        e.data["check"]: e for e in ground.ledger.events(phase=phase, kind=EventKind.GATE_PASSED)
+    }
+    return [
+        f"{check} gate: not calibrated on this machine: {', '.join(map(str, names))}"
+        for check, event in latest.items()
+        if isinstance(names := event.data.get("uncalibrated"), list)
+    ]

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     ATTEMPT_FINISHED = "attempt_finished"
     CAMPAIGN_COMPLETED = "campaign_completed"
     NOTE = "note"
+    CALIBRATED = "calibrated"
 
 
 IGNORED = frozenset(
@@ -39,6 +40,7 @@ IGNORED = frozenset(
         EventKind.ATTEMPT_INTERRUPTED,
         EventKind.ATTEMPT_FINISHED,
         EventKind.NOTE,
+        EventKind.CALIBRATED,
     }
 )
 """Kinds that are history, and move nothing."""

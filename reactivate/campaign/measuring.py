@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from reactivate.campaign.agreement import agreed
 from reactivate.campaign.criteria import relative_to
 from reactivate.campaign.outcome import Outcome
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
@@ -136,6 +137,8 @@ def check(
         return () if refused else {need.operation for need in needs_more_samples(judged)}
 
     build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
+    if kind is Check.TRACE:
+        run = agreed(run, ground.ledger, stage.phase.id, build, folder)
     judgements = judge_all(criteria, run.measurements, recorded)
     return Checked(
         run=run,
@@ -211,12 +214,12 @@ async def _measure(
             else 1
         ),
         undecided=undecided,
-        metrics=_asked(criteria),
+        metrics=asked(criteria),
     )
     return build, run
 
 
-def _asked(criteria: Sequence[Criterion]) -> frozenset[str]:
+def asked(criteria: Sequence[Criterion]) -> frozenset[str]:
     """The names of all metrics in the criteria."""
     sides = [side for c in criteria for side in (c.comparison.left, c.comparison.right)]
     return frozenset(name.name for side in sides for name in metric_names(side))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reactivate.campaign.advice import advice
+from reactivate.campaign.calibrated import standing
 from reactivate.campaign.criteria import checks_of
 from reactivate.campaign.machine import replay
 from reactivate.campaign.passage import Passage
@@ -57,6 +58,7 @@ def _status(
         failed=() if passage.refusal is None else passage.refusal.standing,
         waivers=tuple(sorted(passage.waivers.values(), key=lambda waiver: waiver.seq)),
         interrupted=sum(a.status is AttemptStatus.INTERRUPTED for a in attempts),
+        calibrated=standing(ledger).text,
         evidence=f"results/{evidence[-1].folder}/" if evidence else "",
         events=counts.events,
         measurements=counts.measurements,

@@ -39,6 +39,7 @@ class CampaignStatus:
         open_items: items for people that are open now, as (id, text).
         failed: failed criteria of the current refusal.
         waivers: every risk that is taken now, in the order of taking.
+        calibrated: what the latest calibration is worth now, in one line.
         evidence: folder of the latest attempt, relative to the workspace, "" if none.
     """
 
@@ -54,6 +55,7 @@ class CampaignStatus:
     failed: tuple[str, ...]
     waivers: tuple[Waiver, ...]
     interrupted: int
+    calibrated: str
     evidence: str
     events: int
     measurements: int

@@ -172,6 +172,8 @@ def verdict(
     outcome: Outcome,
     waived: Collection[str],
     unjudged: Sequence[Criterion],
+    *,
+    uncalibrated: Collection[str] = (),
 ) -> str:
     """The decision of a gate in words."""
     judged = done.judgements
@@ -189,6 +191,8 @@ def verdict(
         text = f"Passed: {len(judged) - len(used)} of {len(judged)} criteria."
         if used:
             text += f" Waived: {', '.join(used)}."
+        if uncalibrated:
+            text += f" Never seen red on this machine: {', '.join(uncalibrated)}."
     if unjudged:
         names = ", ".join(c.id for c in unjudged)
         text += (

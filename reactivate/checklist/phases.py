@@ -18,13 +18,13 @@ from reactivate.checklist.model import Comparison, Criterion, Item, Phase, Phase
 from reactivate.checklist.sections import Part, Section, Task
 from reactivate.checklist.source import CodeSpan, Source
 from reactivate.evidence import Check, Role
-from reactivate.metrics import METRICS
+from reactivate.metrics import BUILT_IN_METRICS
 
 SLUG_WORDS = 5
 """Words of an item's text that make its id, unless more are needed to tell two items apart."""
 
 _GATE = re.compile(r"gate\b\s*:?\s*(?P<check>.*)", re.IGNORECASE)
-_FAMILIES = "|".join(sorted({name.partition(".")[0] for name in METRICS}))
+_FAMILIES = "|".join(sorted({name.partition(".")[0] for name in BUILT_IN_METRICS}))
 _CRITERION_LIKE = re.compile(rf"\b(?:{_FAMILIES})\.\w.*[<>=≤≥]|[<>=≤≥].*\b(?:{_FAMILIES})\.\w")
 _TICK = re.compile(r"(?P<marker>[\s>]*(?:[-*+]|\d+[.)])\s+)\[[xX]\]")
 

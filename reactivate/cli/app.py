@@ -9,6 +9,7 @@ import typer
 
 from reactivate import __version__
 from reactivate.cli import (
+    calibrate,
     campaign_verbs,
     checklist_verbs,
     doctor,
@@ -100,7 +101,7 @@ def _top(
     ctx.obj = State(workspace)
 
 
-_CAMPAIGN = (init, doctor, campaign_verbs, status, log, checklist_verbs, target_verbs)
+_CAMPAIGN = (init, doctor, calibrate, campaign_verbs, status, log, checklist_verbs, target_verbs)
 _ANY_DAEMON = (measure, trace, watch, frames)
 for module in (*_CAMPAIGN, *_ANY_DAEMON, tour):
     module.register(app)

@@ -8,8 +8,9 @@ import typer
 
 from reactivate.cli.console import Styled, emit_json, say
 from reactivate.cli.light import add_verb
+from reactivate.cli.state import State
 from reactivate.cli.table import print_table
-from reactivate.errors import ExitCode
+from reactivate.errors import ExitCode, ReactivateError
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
+    ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what this machine can measure, and what is missing.
@@ -27,6 +29,7 @@ def doctor(
     from reactivate.run.doctor import examine, missing
 
     findings = examine()
+    calibrated = _calibrated(ctx.obj)
     absent = missing(findings)
     code = ExitCode.ENVIRONMENT if absent else ExitCode.DONE
     if as_json:
@@ -44,6 +47,7 @@ def doctor(
                     }
                     for f in findings
                 ],
+                "calibrated": calibrated,
                 "exit_code": int(code),
             },
         )
@@ -57,9 +61,27 @@ def doctor(
         ],
     )
     print_table(["", ""], [[f.subject, f.hint] for f in absent if f.hint])
+    say(f"calibrated: {calibrated}", style="dim")
     if code:
         say(f"[exit {int(code)}]", style="dim")
         say("next: mend the above, then reactivate doctor")
     else:
         say("next: reactivate next")
     raise typer.Exit(int(code))
+
+
+def _calibrated(state: State) -> str:
+    """What the workspace's ledger knows of calibrations, in one line."""
+    from reactivate.campaign.calibrated import COMMAND, Standing, standing
+    from reactivate.ledger.store import Ledger
+
+    try:
+        workspace = state.workspace()
+    except ReactivateError:
+        return f"not known, this is no workspace. {COMMAND} prints its table anywhere."
+    try:
+        with Ledger.open(workspace.ledger, writer=False) as ledger:
+            return standing(ledger).text
+    except ReactivateError as error:
+        # What is wrong with a ledger is for the verbs that work on it.
+        return Standing().text if not workspace.ledger.exists() else f"not known: {error}"

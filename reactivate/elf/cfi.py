@@ -142,6 +142,7 @@ class _Walk:
         self._source = source
         self._lowest, self._highest = image.executable_range()
         self._cies: dict[int, Cie] = {}
+        self._usual: dict[int, Cie] = {}  # those of them that `_fast` understands
         self._functions: dict[int, tuple[int, Rows]] = {}
         self._left_out = 0
 
@@ -171,7 +172,7 @@ class _Walk:
         """
         data, address, functions = self._source.data, self._source.address, self._functions
         lowest, highest, end = self._lowest, self._highest, len(self._source.data) - 20
-        unpack, cies = _COMMON.unpack_from, self._usual()
+        unpack, cies = _COMMON.unpack_from, self._usual
         while at < end:
             length, back, begin, size = unpack(data, at)
             cie = cies.get(at + 4 - back)
@@ -192,16 +193,6 @@ class _Walk:
             at = following
         return at
 
-    def _usual(self) -> dict[int, Cie]:
-        """The CIEs that `_fast` understands, by place."""
-        if not self._source.exception:
-            return {}
-        return {
-            at: cie
-            for at, cie in self._cies.items()
-            if cie.encoding == RELATIVE_4 and cie.augmented and not cie.signal
-        }
-
     def _entry(self, at: int) -> int:
         """One entry of any form; gives the place of the next, or -1 behind the last."""
         data = self._source.data
@@ -219,7 +210,7 @@ class _Walk:
         mark = int.from_bytes(data[body : body + width], "little")
         if mark == (0 if self._source.exception else (1 << 8 * width) - 1):
             if at not in self._cies:
-                self._cies[at] = self._cie(body + width, following)
+                self._keep(at, self._cie(body + width, following))
             return following
         place = body - mark if self._source.exception else mark
         self._function(self._cie_at(place), body + width, following)
@@ -239,7 +230,14 @@ class _Walk:
             expected = b"\0" * 4 if self._source.exception else b"\xff" * mark
             if self._source.data[body : body + mark] != expected:
                 raise EncodingError(f"there is no CIE at {place:#x}")
-            cie = self._cies[place] = self._cie(body + mark, body + size)
+            cie = self._keep(place, self._cie(body + mark, body + size))
+        return cie
+
+    def _keep(self, place: int, cie: Cie) -> Cie:
+        self._cies[place] = cie
+        relative = cie.encoding == RELATIVE_4 and cie.augmented and not cie.signal
+        if relative and self._source.exception:
+            self._usual[place] = cie
         return cie
 
     def _cie(self, at: int, end: int) -> Cie:

@@ -21,6 +21,9 @@ from reactivate.units import format_bytes
 LARGEST_READ_BYTES = 1 << 30
 """No real table is larger; a header that claims more is not obeyed."""
 
+_MOST_SEGMENTS = 1000
+"""Real files have a dozen."""
+
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -143,6 +146,10 @@ class Image:
             return 0, 0
         return min(s.address for s in code), max(s.address + s.file_bytes for s in code)
 
+    def code_bytes(self) -> int:
+        """How much code there is; never more than the file holds."""
+        return min(sum(s.file_bytes for s in self._loaded if s.executable), self._file_bytes)
+
     def _header(self) -> tuple[tuple[int, int, int, int], tuple[int, int, int]]:
         start = self.read(0, min(64, self._file_bytes), "the ELF header")
         if start[:4] != b"\x7fELF":
@@ -183,6 +190,8 @@ class Image:
         if phnum == _EXTENDED_INDEX and shoff:
             first = self.read(shoff, _SECTION.size, "the first section header")
             phnum = _SECTION.unpack(first)[7]
+        if phnum > _MOST_SEGMENTS:
+            raise self.damaged(f"it has {phnum:,} program headers")
         raw = self.read(phoff, phnum * _SEGMENT.size, "the table of program headers")
         return tuple(
             Segment(kind=kind, executable=bool(flags & 1), address=vaddr, offset=offset,

@@ -23,9 +23,17 @@ _LEAST_PROBE_BYTES = 1024
 """The smallest step of a loop that probes a large frame: gcc's least probe interval."""
 
 _PREFIXES = frozenset(b"\x66\x2e\x36\x3e\x26\x64\x65\x67\xf0\xf2\xf3")
+# How pushes and subtractions begin.
+_GROW = frozenset(
+    [bytes((0x41, n)) for n in range(0x50, 0x58)]
+    + [bytes((n, m)) for n in range(0x50, 0x58) for m in range(256)]
+    + [b"\x48\x81", b"\x48\x83", b"\x48\x89"]
+)
 _RETURNS = {0xC2: 2, 0xC3: 0, 0xCA: 2, 0xCB: 0, 0xCF: 0, 0xF4: 0}
 # `mov $N,%eax; call PROBE; sub %rax,%rsp`, the call being optional.
 _CONSTANT = re.compile(rb".*\xb8(.{4})(?:\xe8.{4})?\Z", re.DOTALL)
+_COMPARED = re.compile(rb"[\x48\x4c]\x39[\xc4\xcc\xd4\xdc\xec\xf4\xfc]")  # cmp %REG,%rsp
+_NEAR_BYTES = 48
 _RSP, _RBP, _R10, _R11 = 4, 5, 10, 11
 
 
@@ -81,7 +89,8 @@ class Follower:
             if reached > at:
                 at = reached
                 continue
-            if not hopeless and not self._may_probe:  # most grow in the beginning only
+            if not (hopeless or self._may_probe or code[at : at + 2] in _GROW):
+                # Most functions grow in the beginning only: then there is no more to be followed.
                 quiet_until = _quiet_until(code, at, end)
                 if quiet_until == end:
                     break
@@ -299,26 +308,28 @@ class Follower:
             return -1
         target = end + int.from_bytes(code[index:end], "little", signed=True)
         if target <= at:
-            self._loop(target)
+            self._loop(target, at, end)
         elif target < len(code) and target not in self._depth_at:
             self._body = min(self._body, self._depth) if self._depth_at else self._depth
             self._depth_at[target] = self._depth
             insort(self._targets, -target)
         return self._leave_line(end) if opcode in (0xEB, 0xE9) else end
 
-    def _loop(self, target: int) -> None:
+    def _loop(self, target: int, at: int, end: int) -> None:
         """A jump back: over a growth it is a loop that probes the stack page by page."""
         for place, depth, deepest in self._grown:
             if place < target:
                 continue
             if self._depth <= depth:
                 return  # taken back within the loop: arguments of a call
-            self._depth, self._deepest = depth, deepest
-            if self._probe_end is None or self._probe_end < depth:
+            aim = self._probe_end
+            if aim is None or aim <= depth:
+                aim = depth + _probed_bytes(self._code, target, at)
+            self._depth, self._deepest = aim, max(deepest, aim)
+            if aim == depth:
                 self._dynamic = True
-            else:
-                self._depth = self._probe_end
-                self._deepest = max(deepest, self._depth)
+            elif end in self._depth_at:  # a jump over the loop, for a frame of nothing
+                self._depth_at[end] = aim
             self._grown.clear()
             self._probe_end = None
             return
@@ -327,6 +338,23 @@ class Follower:
         """The next instruction is reached from elsewhere, with the depth that holds there."""
         self._depth = self._depth_at.get(end, self._body)
         return end
+
+
+def _probed_bytes(code: bytes, loop: int, at: int) -> int:
+    """How far a probe loop goes, if its end is rsp minus a constant; else 0.
+
+    That is gcc's form for an alloca of constant size: `lea -N(%rsp),%REG` before the loop,
+    `cmp %REG,%rsp` in it.
+    """
+    compared = _COMPARED.search(code, loop, at) if at - loop < _NEAR_BYTES else None
+    if compared is None:
+        return 0
+    modrm = code[compared.start() + 2] & 0x38 | 0x84
+    address = bytes((code[compared.start()], 0x8D, modrm, 0x24))
+    found = code.rfind(address, max(0, loop - _NEAR_BYTES), loop)
+    if found < 0:
+        return 0
+    return max(0, -int.from_bytes(code[found + 4 : found + 8], "little", signed=True))
 
 
 def _quiet_until(code: bytes, at: int, end: int) -> int:

@@ -33,6 +33,11 @@ _ADVANCE = {0x02: 1, 0x03: 2, 0x04: 4}
 _ELSEWHERE = rb"[\x00\x0a\x0b\x40-\x7f\xc0-\xff]|[\x80-\xbf][\x00-\x7f]|\x02.|\x03..|\x04.{4}"
 _OFFSET = rb"\x0e([\x80-\xff]{0,3}[\x00-\x7f])"
 _SIMPLE = re.compile(rb"[\x41-\x7f](?:%b|%b)*" % (_ELSEWHERE, _OFFSET), re.DOTALL)
+# With a frame pointer: `push %rbp; mov %rsp,%rbp`, then whatever, then rsp again before returns.
+_FRAMED = re.compile(
+    rb"([\x41-\x7f])\x0e\x10\x86\x02([\x41-\x7f])\x0d\x06(?:%b|\x0c\x07\x08)*" % _ELSEWHERE,
+    re.DOTALL,
+)
 _OFFSETS = re.compile(rb"(?:%b)*%b" % (_ELSEWHERE, _OFFSET), re.DOTALL)
 
 
@@ -45,7 +50,7 @@ class Rows:
             from r11, in the loop that probes a large frame).
         untold: [from, to) in bytes from the function's start, where the CFA hangs on another
             register, so that only the code tells where rsp is; None if nowhere. `to` is None for
-            the function's end.
+            the function's end, and may be: behind the last such row there are only returns.
         depth_bytes: from the CFA to rsp where `untold` begins; for a part without a beginning of
             its own, from the CFA to the frame pointer.
         frame_pointer_bytes: from the CFA to rbp's value, if the CFA is counted from rbp there.
@@ -88,6 +93,8 @@ def execute(program: bytes, start: Start, factors: Factors) -> Rows:
     """
     if start == _AT_ENTRY and _SIMPLE.fullmatch(program):
         return _told(max(map(_number, _OFFSETS.findall(program)), default=0))
+    if start == _AT_ENTRY and (framed := _FRAMED.fullmatch(program)):
+        return _framed(((framed[1][0] & 0x3F) + (framed[2][0] & 0x3F)) * factors.code)
     return _summary(_rows(program, start, factors))
 
 
@@ -104,6 +111,19 @@ def _told(deepest_bytes: int) -> Rows:
         untold=None,
         depth_bytes=0,
         frame_pointer_bytes=None,
+        headless=False,
+        trampoline=False,
+    )
+
+
+@cache
+def _framed(since: int) -> Rows:
+    """The rows of a function with a frame pointer that is set up at its beginning."""
+    return Rows(
+        deepest_bytes=2 * _ENTRY_BYTES,
+        untold=(since, None),
+        depth_bytes=2 * _ENTRY_BYTES,
+        frame_pointer_bytes=2 * _ENTRY_BYTES,
         headless=False,
         trampoline=False,
     )

@@ -20,11 +20,11 @@ class Symbols:
 
     def __init__(self, image: Image) -> None:
         self._image = image
+        first = {s.kind: s for s in reversed(image.sections) if s.size_bytes}
         self._tables = [
-            (section, self._entries(section))
+            (first[kind], self._entries(first[kind]))
             for kind in (_SYMTAB, _DYNSYM)
-            for section in image.sections
-            if section.kind == kind and section.size_bytes
+            if kind in first
         ]
         self.stripped = not any(section.kind == _SYMTAB for section, _ in self._tables)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from reactivate.checklist.model import Criterion
 from reactivate.evidence import Measurement, Role, Verdict
+from reactivate.gate.crosscheck import dispute
 from reactivate.gate.findings import Builds, Finding, find_all
 from reactivate.gate.judgement import Judgement, SampleNeed
 
@@ -67,8 +68,9 @@ def judge_all(
     subject: Sequence[Measurement],
     references: Mapping[Role, Sequence[Measurement]],
 ) -> tuple[Judgement, ...]:
-    """Judge every criterion, in order."""
-    return tuple(judge(criterion, subject, references) for criterion in criteria)
+    """Judge every criterion, in order; what rests on disputed numbers stays open."""
+    judged = (judge(criterion, subject, references) for criterion in criteria)
+    return dispute(judged, subject)
 
 
 def needs_more_samples(judgements: Iterable[Judgement]) -> tuple[SampleNeed, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 
 from reactivate.errors import MeasurementError, MissingToolError
+from reactivate.evidence import Pid
 from reactivate.instrument.contract import Availability
 from reactivate.instrument.tracefs import (
     MOUNT_HINT,
@@ -24,6 +25,7 @@ from reactivate.instrument.tracefs import (
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
+_NUDGE_SECONDS = 0.5
 _POLL_SECONDS = 0.005
 _LAST_LINES = 6
 
@@ -32,6 +34,9 @@ ENVIRONMENT = {
     "BPFTRACE_PERF_RB_PAGES": "1024",
     # Requests under way at one time, and distinct keys of every other map.
     "BPFTRACE_MAP_KEYS_MAX": "65536",
+    # Without it the symbols of the program are read anew for each frame of each stack. It is
+    # wrong only where several processes run one program at different addresses: we trace one.
+    "BPFTRACE_CACHE_USER_SYMBOLS": "1",
 }
 
 
@@ -57,7 +62,7 @@ class Tracer:
         self,
         seen: Callable[[], bool],
         *,
-        provoke: Callable[[], None] | None = None,
+        provoke: Callable[[], object] | None = None,
         seconds: float = _START_SECONDS,
     ) -> None:
         """Wait until `seen` holds; do `provoke` before each look.
@@ -90,7 +95,14 @@ class Tracer:
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGINT)
         with trio.move_on_after(_STOP_SECONDS):
-            await self._process.wait()
+            while self._process.returncode is None:
+                with trio.move_on_after(_NUDGE_SECONDS):
+                    await self._process.wait()
+                if self._process.returncode is None:
+                    # It looks at the signal only where its waiting was interrupted; one that came
+                    # while it was at work is not seen. To stop and go on interrupts, too.
+                    self._process.send_signal(signal.SIGSTOP)
+                    self._process.send_signal(signal.SIGCONT)
             return
         raise MeasurementError(
             f"bpftrace did not end within {_STOP_SECONDS:g} s",
@@ -101,7 +113,12 @@ class Tracer:
 
 @asynccontextmanager
 async def tracing(
-    script: Path, arguments: Sequence[int], output: Path, *, form: str = "text"
+    script: Path,
+    arguments: Sequence[int | str],
+    output: Path,
+    *,
+    form: str = "text",
+    only: Pid | None = None,
 ) -> AsyncIterator[Tracer]:
     """bpftrace running a script; gone on leaving by whichever door.
 
@@ -110,6 +127,7 @@ async def tracing(
         arguments: its positional parameters.
         output: file for everything it says.
         form: "text" or "json".
+        only: put probes in functions into this process alone.
 
     Raises:
         MissingToolError: bpftrace is not installed, or tracefs cannot be mounted.
@@ -118,7 +136,8 @@ async def tracing(
     if program is None or not mount_tracefs():
         found = bpftrace_availability()
         raise MissingToolError(f"{script.name} cannot be run: {found.detail}", hint=found.hint)
-    command = [program, "-B", "line", "-f", form, str(script), *map(str, arguments)]
+    narrowed = [] if only is None else ["-p", str(only)]
+    command = [program, "-B", "line", "-f", form, *narrowed, str(script), *map(str, arguments)]
     with output.open("wb") as file:
         process = await trio.lowlevel.open_process(
             command,

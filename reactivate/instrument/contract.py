@@ -33,6 +33,9 @@ class Reporter(Protocol):
     def advance(self, done: int, total: int, doing: str) -> None:
         """`done` of `total` steps are finished; `doing` names the present one."""
 
+    def alert(self, text: str) -> None:
+        """A person should see this now, not at the end. May be called from any thread."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:

@@ -57,12 +57,32 @@ class DeepestPoint:
         """As in `Measurement.thread`."""
         return "main" if self.depth.main else "worker"
 
+    @property
+    def unwound_bytes(self) -> int:
+        """Bytes of the frames that are known, below the stack pointer of the sleeping thread.
+
+        Without what the innermost frame has below the deepest byte written: nobody wrote there,
+        so paint does not see it. Independent of `depth.below_idle_bytes` but for the place of the
+        watchpoint: a frame that is missing or measured wrongly makes the two differ.
+        """
+        chain = self.chain
+        assert self.depth.deepest is not None
+        asleep = self.depth.deepest + self.depth.below_idle_bytes
+        unwritten = max(0, chain.deepest - chain.frames[0].sp) if chain.frames else 0
+        return max(0, chain.attributed_bytes - unwritten - (chain.start - asleep))
+
 
 class Deepest:
     """The call chain at the deepest point. Settings: `top`, `deadline_seconds`, `idle_seconds`."""
 
     name: ClassVar[str] = "deepest"
-    measures: ClassVar[tuple[str, ...]] = ("stack.recursion", "stack.frame", "stack.attributed")
+    measures: ClassVar[tuple[str, ...]] = (
+        "stack.recursion",
+        "stack.frame",
+        "stack.attributed",
+        "stack.painted",
+        "stack.unwound",
+    )
     bound: ClassVar[Bound] = Bound.EXACT
     needs: ClassVar[tuple[str, ...]] = (
         "gdb with Python",
@@ -254,7 +274,7 @@ def _report(
 def measurements(
     instrument: str, operation: str, outcome: DeepestPoint | NotMeasured, evidence: str
 ) -> list[Measurement]:
-    """The three metrics of one operation."""
+    """The metrics of one operation."""
     if isinstance(outcome, NotMeasured):
         return [
             Measurement(
@@ -275,20 +295,29 @@ def measurements(
     if chain.stopped:
         doubts.append(f"unwinding ended early: {chain.stopped}")
     doubt = "; ".join(("", *doubts))
-    values: dict[str, tuple[float | int, str]] = {
-        "stack.recursion": (count, f"{function}{doubt}"),
-        "stack.frame": (largest.size_bytes, f"{largest.name} {largest.place}{doubt}"),
+    bound = Bound.LOWER if doubts else Bound.EXACT
+    painted = outcome.depth
+    values: dict[str, tuple[float | int, Bound, str]] = {
+        "stack.recursion": (count, bound, f"{function}{doubt}"),
+        "stack.frame": (largest.size_bytes, bound, f"{largest.name} {largest.place}{doubt}"),
         "stack.attributed": (
             chain.attributed_ratio,
+            bound,
             f"{chain.attributed_bytes:,} of {chain.total_bytes:,} bytes in "
             f"{len(chain.frames):,} frames{doubt}",
         ),
+        "stack.painted": (
+            painted.below_idle_bytes,
+            Bound.EXACT if painted.exact else Bound.LOWER,
+            painted.note,
+        ),
+        "stack.unwound": (outcome.unwound_bytes, bound, f"below idle{doubt}"),
     }
     return [
         Measurement(
             metric=metric,
             value=value,
-            bound=Bound.LOWER if doubts else Bound.EXACT,
+            bound=side,
             operation=operation,
             thread=outcome.thread,
             instrument=instrument,
@@ -296,7 +325,7 @@ def measurements(
             evidence=evidence,
             note=note,
         )
-        for metric, (value, note) in values.items()
+        for metric, (value, side, note) in values.items()
     ]
 
 
@@ -310,6 +339,8 @@ def as_json(point: DeepestPoint) -> dict[str, object]:
         "deepest_byte_depth": depth.depth_bytes,
         "caught_at_depth": chain.top - chain.deepest,
         "missed_bytes": point.missed_bytes,
+        "painted_below_idle_bytes": depth.below_idle_bytes,
+        "unwound_below_idle_bytes": point.unwound_bytes,
         "total_bytes": chain.total_bytes,
         "attributed_bytes": chain.attributed_bytes,
         "stopped": chain.stopped,

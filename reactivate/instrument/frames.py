@@ -23,6 +23,7 @@ from reactivate.elf.rows import Rows
 from reactivate.elf.symbols import Symbols, printable
 
 _PAGE_BYTES = 4096
+_LARGEST_FUNCTION_BYTES = 1 << 26
 _LINKAGE_SECTIONS = frozenset((".plt", ".plt.sec", ".plt.got", ".iplt"))
 
 
@@ -151,26 +152,26 @@ _Sized = tuple[int, int, int, int, FrameBound, bool]
 
 
 def _sizes(image: Image, functions: dict[int, tuple[int, Rows]]) -> list[_Sized]:
-    low, high = image.executable_range()
-    budget = 2 * (high - low) + _PAGE_BYTES
+    budget = 2 * image.code_bytes() + _PAGE_BYTES
     sizes: list[_Sized] = []
     for address, (code_bytes, rows) in functions.items():
         if rows.untold is None:
             size = rows.deepest_bytes
             sizes.append((size, address, code_bytes, 0, FrameBound.EXACT, rows.headless))
             continue
-        code_bytes = min(code_bytes, high - address)
-        budget -= code_bytes
+        if code_bytes > _LARGEST_FUNCTION_BYTES:
+            raise image.damaged(f"the function at {address:#x} claims {code_bytes:,} bytes")
+        code = image.code(address, code_bytes)
+        budget -= len(code)
         if budget < 0:
             raise image.damaged("its functions overlap")
-        sizes.append(_followed(image, address, code_bytes, rows))
+        sizes.append(_followed(address, code_bytes, code, rows))
     return sizes
 
 
-def _followed(image: Image, address: int, code_bytes: int, rows: Rows) -> _Sized:
+def _followed(address: int, code_bytes: int, code: bytes, rows: Rows) -> _Sized:
     """The size of a frame whose table leaves something to be read from the code."""
     since, until = rows.untold or (0, None)
-    code = image.code(address, code_bytes)
     follower = Follower(code, rows.depth_bytes, rows.frame_pointer_bytes)
     motion = follower.follow(since, code_bytes if until is None else until)
     size, slack = max(rows.deepest_bytes, motion.deepest_bytes), motion.slack_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,10 +19,11 @@ from reactivate.evidence import Address, Bound, Measurement, NotMeasured, Pid
 from reactivate.instrument import alerts
 from reactivate.instrument.alerts import DEFAULT_SHARES, AlertShares
 from reactivate.instrument.contract import Availability, Bench
+from reactivate.instrument.live_alerts import LiveAlerts, RaisedAlert
 from reactivate.instrument.stack_areas import StackArea, former_stacks, stack_areas
+from reactivate.instrument.touch import Touch
 from reactivate.instrument.touches import (
     Recording,
-    Touch,
     choose_tracer,
     recording,
     touches_availability,
@@ -66,9 +67,24 @@ class StackGrowth:
         return max(touched, self.area.resident_bytes)
 
     @property
+    def reach_bytes(self) -> int:
+        """How deep an operation can have gone at most, below where the thread sleeps.
+
+        To the lower end of the deepest page that was touched or resident: a deeper byte would
+        have been a first touch of another page.
+        """
+        page_end = -(-self.deepest_bytes // PAGE_BYTES) * PAGE_BYTES
+        return max(0, page_end - self.area.idle_bytes)
+
+    @property
     def pages(self) -> int:
         """Pages that were touched for the first time."""
         return len(self.touches)
+
+    @property
+    def kernel_pages(self) -> int:
+        """Of those, the ones that the kernel touched for the thread, in a system call."""
+        return sum(touch.kernel for touch in self.touches)
 
     @property
     def alerts(self) -> tuple[Touch, ...]:
@@ -113,7 +129,9 @@ class Growth:
     measures: ClassVar[tuple[str, ...]] = (
         "growth.depth",
         "growth.pages",
+        "growth.kernel_pages",
         "growth.alerts",
+        "growth.reach",
         "stack.limit",
     )
     bound: ClassVar[Bound] = Bound.LOWER
@@ -142,8 +160,13 @@ class Growth:
         async with bench.subject.mounted() as daemon:
             pid = daemon.pid
             before = await areas_of(pid)
-            async with recording(pid, before, bench.folder, tracer) as recorded:
-                progress = Progress()
+            progress = Progress()
+            watching = LiveAlerts(
+                pid, before, self._shares, where=progress.where, say=bench.reporter.alert
+            )
+            async with recording(
+                pid, before, bench.folder, tracer, live=watching.touched
+            ) as recorded:
                 await drive(
                     daemon,
                     perform,
@@ -159,7 +182,7 @@ class Growth:
                 mappings = memory_mappings(pid)
         bench.reporter.advance(total, total, "reading the trace")
         grown = attribute(recorded.touches, before, after, self._shares)
-        write_evidence(bench.folder / _EVIDENCE, recorded, grown, mappings)
+        write_evidence(bench.folder / _EVIDENCE, recorded, grown, mappings, watching.raised)
         return measurements(self.name, grown, recorded, bench.evidence_prefix + _EVIDENCE)
 
 
@@ -185,12 +208,22 @@ def measurements(
         if not stacks:
             continue
         worst = max(stacks, key=lambda g: g.deepest_bytes / g.area.limit_bytes)
-        values = {
+        values: dict[str, tuple[int | NotMeasured, Bound, str]] = {
             "growth.depth": (worst.deepest_bytes, Bound.LOWER, _note(worst, recorded)),
             "growth.pages": (
                 sum(g.pages for g in stacks),
                 Bound.LOWER,
                 "pages touched again, or before the tracer was attached, are not counted",
+            ),
+            "growth.kernel_pages": (
+                _if_seen(sum(g.kernel_pages for g in stacks), recorded),
+                Bound.LOWER,
+                "in system calls of the thread",
+            ),
+            "growth.reach": (
+                _if_seen(max(g.reach_bytes for g in stacks), recorded),
+                Bound.UPPER,
+                "to the page; start-up may have touched it",
             ),
             "growth.alerts": (
                 sum(len(g.alerts) for g in stacks),
@@ -208,7 +241,7 @@ def measurements(
                     bound=bound,
                     thread=thread,
                     instrument=instrument,
-                    samples=() if recorded.lost else (value,),
+                    samples=() if recorded.lost or isinstance(value, NotMeasured) else (value,),
                     evidence=evidence,
                     note=note,
                 )
@@ -229,7 +262,14 @@ def measurements(
     return tuple(found)
 
 
-def _unless_lost(value: int, recorded: Recording) -> int | NotMeasured:
+def _if_seen(value: int, recorded: Recording) -> int | NotMeasured:
+    """A value that needs the kernel's own touches."""
+    if recorded.sees_kernel:
+        return value
+    return NotMeasured(reason=f"{recorded.tracer} does not see what the kernel touches")
+
+
+def _unless_lost(value: int | NotMeasured, recorded: Recording) -> int | NotMeasured:
     if recorded.lost:
         return NotMeasured(
             reason=f"{recorded.tracer} lost {recorded.lost} events; the deepest may be among them"
@@ -255,14 +295,16 @@ def write_evidence(
     recorded: Recording,
     grown: Sequence[StackGrowth],
     mappings: tuple[MemoryMapping, ...],
+    raised: Sequence[RaisedAlert] = (),
 ) -> None:
-    """Every first touch with thread, depth and place."""
+    """Every first touch with thread, depth, place and callers, in order of time."""
     first_ns = recorded.touches[0].time_ns if recorded.touches else 0
     data = {
         "tracer": recorded.tracer,
         "sees_kernel_touches": recorded.sees_kernel,
         "lost_events": recorded.lost,
         "page_bytes": PAGE_BYTES,
+        "alerts_raised": [asdict(alert) for alert in raised],
         "stacks": [
             {
                 "thread": g.area.thread,
@@ -275,12 +317,15 @@ def write_evidence(
                 "deepest_bytes": g.deepest_bytes,
                 "alerts": len(g.alerts),
                 "critical_alerts": len(g.critical),
+                "user_pages": g.pages - g.kernel_pages,
+                "kernel_pages": g.kernel_pages,
                 "touches": [
                     {
                         "depth_bytes": g.depth_bytes(t),
                         "by": "kernel" if t.kernel else "user",
                         "tid": t.tid,
                         "place": place_of(t, mappings),
+                        "chain": chain_of(t, mappings),
                         "time_ns": t.time_ns - first_ns,
                     }
                     for t in g.touches
@@ -294,10 +339,26 @@ def write_evidence(
 
 def place_of(touch: Touch, mappings: tuple[MemoryMapping, ...]) -> str:
     """`module+0xoffset` of the instruction, "kernel" for the kernel's."""
-    if touch.kernel:
-        return "kernel"
-    mapping = mapping_containing(mappings, touch.instruction)
+    return "kernel" if touch.kernel else _in_module(touch.instruction, mappings)
+
+
+def chain_of(touch: Touch, mappings: tuple[MemoryMapping, ...]) -> list[str]:
+    """The callers, innermost first: `function (module+0xoffset)`, or the place alone.
+
+    It ends where frame pointers lead out of code: the rest would be invented.
+    """
+    chain = []
+    for caller in touch.chain:
+        mapping = mapping_containing(mappings, caller.address)
+        if mapping is None or "x" not in mapping.permissions:
+            break
+        function, place = caller.symbol.rpartition("+")[0], _in_module(caller.address, mappings)
+        chain.append(f"{function} ({place})" if function else place)
+    return chain
+
+
+def _in_module(address: Address, mappings: tuple[MemoryMapping, ...]) -> str:
+    mapping = mapping_containing(mappings, address)
     if mapping is None or not mapping.path:
-        return f"{touch.instruction:#x}"
-    offset = Address(touch.instruction - mapping.start + mapping.offset)
-    return f"{Path(mapping.path).name}+{offset:#x}"
+        return f"{address:#x}"
+    return f"{Path(mapping.path).name}+{address - mapping.start + mapping.offset:#x}"

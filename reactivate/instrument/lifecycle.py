@@ -1,5 +1,5 @@
 """Lifecycle: every FUSE request from the kernel's side: opcode, duration, error, and whether it
-was answered at all.
+was answered at all; and, on a mount of its own, what memory the daemon asks for meanwhile.
 
 The kernel's tracepoints (Linux 6.11) count and time the requests. Where they are missing, the
 `waiting` counter of the FUSE control filesystem still tells whether all requests were answered.
@@ -16,6 +16,8 @@ import trio
 
 from reactivate.errors import MissingToolError
 from reactivate.evidence import Bound, Measurement, NotMeasured
+from reactivate.instrument import allocations
+from reactivate.instrument.allocations import LARGE_BYTES, Allocations, AllocationTrace
 from reactivate.instrument.bpftrace import Tracer, bpftrace_availability, tracing
 from reactivate.instrument.contract import Availability, Bench
 from reactivate.instrument.opcodes import error_name, everyday
@@ -37,20 +39,28 @@ _TRACEPOINTS = (("fuse", "fuse_request_send"), ("fuse", "fuse_request_end"))
 
 
 class Lifecycle:
-    """Counts the daemon's requests. Settings: `repeats`, `deadline_seconds`, `settle_seconds`."""
+    """Counts the daemon's requests and the memory it asks for.
+
+    Settings: `repeats`, `deadline_seconds`, `settle_seconds`, `large_bytes` (from which size on
+    an allocation is a large one).
+    """
 
     name: ClassVar[str] = "lifecycle"
     measures: ClassVar[tuple[str, ...]] = (
         "requests.total",
         "requests.unanswered",
         "requests.errors",
+        allocations.MAPPED,
+        allocations.LARGE,
     )
     bound: ClassVar[Bound] = Bound.EXACT
     needs: ClassVar[tuple[str, ...]] = (
         "the kernel's fuse tracepoints (Linux 6.11) with bpftrace and root",
         "or at least the FUSE control filesystem",
     )
-    cost: ClassVar[str] = "about a microsecond for each request"
+    cost: ClassVar[str] = (
+        "about a microsecond for each request; in a second run, two for each allocation"
+    )
 
     def availability(self) -> Availability:
         """Tracepoints, or at least the count of unanswered requests."""
@@ -70,7 +80,11 @@ class Lifecycle:
         )
 
     async def measure(self, bench: Bench) -> tuple[Measurement, ...]:
-        """One fresh mount, all operations `repeats` times, then wait until all is answered."""
+        """One fresh mount, all operations `repeats` times, then wait until all is answered.
+
+        A second fresh mount, all operations once, for the memory: probes in the C library slow
+        requests down, and the first use of anything is when memory is asked for.
+        """
         traced = bpftrace_availability(*_TRACEPOINTS)
         mount_fusectl()
         if not traced.ready and not fusectl_mounted():
@@ -84,10 +98,29 @@ class Lifecycle:
             if traced.ready:
                 requests, waiting = await _traced(daemon, bench)
             else:
-                waiting = await _driven(daemon, bench)
+                waiting = await _driven(daemon, bench, _repeats(bench))
+        memory = await _allocations(bench)
         evidence = bench.evidence_prefix + _EVIDENCE
-        write_evidence(bench.folder / _EVIDENCE, requests, waiting)
-        return measurements(self.name, requests, waiting, evidence, traced.detail)
+        write_evidence(bench.folder / _EVIDENCE, requests, waiting, memory)
+        return (
+            *measurements(self.name, requests, waiting, evidence, traced.detail),
+            *allocations.measurements(self.name, memory, evidence),
+        )
+
+
+def _repeats(bench: Bench) -> int:
+    return int(bench.settings.get("repeats", 3)) * bench.times
+
+
+async def _allocations(bench: Bench) -> Allocations:
+    """What a fresh daemon asks for in one round of the workload."""
+    large = int(bench.settings.get("large_bytes", LARGE_BYTES))
+    async with (
+        bench.subject.mounted() as daemon,
+        AllocationTrace(daemon.pid, bench.folder, large_bytes=large) as trace,
+    ):
+        await _driven(daemon, bench, bench.times)
+        return await trace.stop()
 
 
 async def _traced(daemon: Daemon, bench: Bench) -> tuple[Requests, int | None]:
@@ -97,7 +130,7 @@ async def _traced(daemon: Daemon, bench: Bench) -> tuple[Requests, int | None]:
     async with tracing(script, [daemon.connection], output, form="json") as tracer:
         await tracer.wait_for(lambda: tracer.has_said("begin"))
         await _prove_attached(daemon, tracer)
-        waiting = await _driven(daemon, bench)
+        waiting = await _driven(daemon, bench, _repeats(bench))
         await tracer.stop()
         return parse_requests(tracer.lines()), waiting
 
@@ -124,7 +157,7 @@ async def _prove_attached(daemon: Daemon, tracer: Tracer) -> None:
                 await trio.sleep(_POLL_SECONDS)
 
 
-async def _driven(daemon: Daemon, bench: Bench) -> int | None:
+async def _driven(daemon: Daemon, bench: Bench, repeats: int) -> int | None:
     """The workload, then patience until the kernel waits for no answer any more."""
     total = len(bench.operations)
     bench.reporter.advance(0, total, "driving")
@@ -133,7 +166,7 @@ async def _driven(daemon: Daemon, bench: Bench) -> int | None:
         perform,
         daemon.mountpoint,
         bench.operations,
-        int(bench.settings.get("repeats", 3)) * bench.times,
+        repeats,
         Progress(),
         deadline_seconds=float(bench.settings.get("deadline_seconds", 120.0)),
         doing="the workload under the request tracer",
@@ -198,8 +231,10 @@ def measurements(
     )
 
 
-def write_evidence(path: Path, requests: Requests | None, waiting: int | None) -> None:
-    """The table by opcode."""
+def write_evidence(
+    path: Path, requests: Requests | None, waiting: int | None, memory: Allocations
+) -> None:
+    """The table by opcode, and the memory."""
     rows = requests.rows if requests is not None else ()
     data = {
         "traced": requests is not None,
@@ -221,5 +256,6 @@ def write_evidence(path: Path, requests: Requests | None, waiting: int | None) -
             }
             for row in rows
         ],
+        "memory": allocations.as_json(memory),
     }
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 
 from reactivate.evidence import Check, Measurement
+from reactivate.extensions import extensions
 from reactivate.instrument.contract import Instrument
 from reactivate.metrics import METRICS
 
@@ -37,14 +38,24 @@ ON_DEMAND: tuple[str, ...] = tuple(name for names in _ON_DEMAND.values() for nam
 """Instruments that a campaign needs only if its checklist asks for their metrics."""
 
 INSTRUMENTS: tuple[str, ...] = tuple(_CLASSES)
-"""Names of all instruments, in the order `doctor` shows them."""
+"""Names of the instruments of this distribution."""
+
+
+def instrument_names() -> tuple[str, ...]:
+    """Names of all instruments, in the order `doctor` shows them: others' come last."""
+    found, _ = extensions()
+    return (*INSTRUMENTS, *(extension.name for extension in found))
 
 
 def instrument(name: str) -> Instrument:
     """A new instrument by its name; KeyError if there is none."""
-    module, cls = _CLASSES[name]
-    made: Instrument = getattr(import_module(module), cls)()
-    return made
+    if name in _CLASSES:
+        module, cls = _CLASSES[name]
+        made: Instrument = getattr(import_module(module), cls)()
+        return made
+    found, _ = extensions()
+    brought: Instrument = {extension.name: extension.cls for extension in found}[name]()
+    return brought
 
 
 def instruments_of(
@@ -58,10 +69,12 @@ def instruments_of(
     Args:
         undecided: given to the latency instrument: the operations that need more samples.
         metrics: names of the metrics that the criteria of the check ask for; the slow
-            instruments are armed only for them.
+            instruments, and those of other distributions, are armed only for them.
     """
-    asked = {METRICS[metric].instrument for metric in metrics if metric in METRICS}
+    known = [METRICS[metric] for metric in metrics if metric in METRICS]
+    asked = {metric.instrument for metric in known if check in metric.checks}
     on_demand = [name for name in _ON_DEMAND.get(check, ()) if name in asked]
+    on_demand += sorted(name for name in asked if name not in (*INSTRUMENTS, "procfs"))
     found: list[Instrument] = []
     for name in (*_CHECKS[check], *on_demand):
         if name == "latency":

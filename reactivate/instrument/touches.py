@@ -9,52 +9,30 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import re
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from reactivate.errors import MeasurementError, MissingToolError
-from reactivate.evidence import Address, Pid, Tid
-from reactivate.instrument.bpftrace import bpftrace_availability, tracing
+from reactivate.evidence import Pid
+from reactivate.instrument.bpftrace import Tracer, bpftrace_availability, tracing
 from reactivate.instrument.contract import Availability
 from reactivate.instrument.probe_files import trace_probe
 from reactivate.instrument.stack_areas import StackArea
+from reactivate.instrument.touch import Touch, following, parse_bpftrace, parse_perf
 from reactivate.procfs import PAGE_BYTES
 
 SCRIPT = "stack_growth.bt"
 _ACK_SECONDS = 20.0
 _STOP_SECONDS = 20.0
-
-_LINE = re.compile(r"^([uk]) (\d+) ([0-9a-f]+) ([0-9a-f]+) (\d+)$")
-_LOST = re.compile(r"^Lost (\d+) events")
-_PERF_LOST = re.compile(r"PERF_RECORD_LOST.* lost (\d+)")
-_PERF_LINE = re.compile(r"^\s*(\d+)\s+(\d+)\.(\d+):\s+([0-9a-f]+)\s+([0-9a-f]+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """One page fault.
-
-    Attributes:
-        tid: the thread for which it happened.
-        kernel: whether the kernel touched the page for the thread, in a system call.
-        address: the very address that was touched.
-        instruction: where; an address of the kernel if `kernel`.
-        time_ns: a monotonic clock.
-    """
-
-    tid: Tid
-    kernel: bool
-    address: Address
-    instruction: Address
-    time_ns: int
+_READ_SECONDS = 60.0
+_POLL_SECONDS = 0.01
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +106,12 @@ def choose_tracer(wanted: str) -> str:
 
 @asynccontextmanager
 async def recording(
-    pid: Pid, areas: tuple[StackArea, ...], folder: Path, tracer: str
+    pid: Pid,
+    areas: tuple[StackArea, ...],
+    folder: Path,
+    tracer: str,
+    *,
+    live: Callable[[Touch], None] | None = None,
 ) -> AsyncIterator[Recording]:
     """Record the first touches of a process's pages while the body runs.
 
@@ -140,15 +123,23 @@ async def recording(
         areas: its stacks as they are now.
         folder: for the tracer's own output.
         tracer: "bpftrace" or "perf".
+        live: called with each touch while the body runs, in a thread of its own. Only with
+            bpftrace: perf tells nothing before its end.
     """
-    context = _by_bpftrace if tracer == "bpftrace" else _by_perf
-    async with context(pid, areas, folder) as found:
-        yield found
+    if tracer == "bpftrace":
+        async with _by_bpftrace(pid, areas, folder, live) as found:
+            yield found
+    else:
+        async with _by_perf(pid, areas, folder) as found:
+            yield found
 
 
 @asynccontextmanager
 async def _by_bpftrace(
-    pid: Pid, areas: tuple[StackArea, ...], folder: Path
+    pid: Pid,
+    areas: tuple[StackArea, ...],
+    folder: Path,
+    live: Callable[[Touch], None] | None,
 ) -> AsyncIterator[Recording]:
     result = Recording(tracer="bpftrace", sees_kernel=True)
     main = [area for area in areas if area.main]
@@ -158,10 +149,45 @@ async def _by_bpftrace(
         arguments = (pid, low, high, os.getpid(), canary.start, canary.end)
         output = folder / "growth-trace.txt"
         async with tracing(trace_probe(SCRIPT), arguments, output) as tracer:
-            await tracer.wait_for(lambda: {"c", "d"} <= set(tracer.lines()), provoke=canary.touch)
-            yield result
+            await tracer.wait_for(lambda: bool(canary.seen(tracer)), provoke=canary.touch)
+            with following(output, live):
+                yield result
+                await _all_read(tracer, canary, pid)
             await tracer.stop()
             result.touches, result.lost = parse_bpftrace(tracer.lines())
+
+
+async def _all_read(tracer: Tracer, canary: _Canary, pid: Pid) -> None:
+    """Wait until the tracer has read what was touched before now.
+
+    Raises:
+        MeasurementError: it did not get there in time.
+    """
+    wanted = set()
+    for processor in os.sched_getaffinity(pid):
+        with _on_processor(processor):
+            wanted.add(f"c {canary.touch():x}")
+    with trio.move_on_after(_READ_SECONDS):
+        while not wanted <= canary.seen(tracer) and not tracer.has_said("Lost "):
+            await trio.sleep(_POLL_SECONDS)
+        return
+    raise MeasurementError(
+        f"bpftrace has not read all page faults {_READ_SECONDS:g} s after the workload",
+        why="the workload touches pages faster than it can write them down",
+        hint="fewer repeats in configs/instruments.toml",
+    )
+
+
+@contextmanager
+def _on_processor(processor: int) -> Iterator[None]:
+    """Run the body on one processor, if this thread may."""
+    usual = os.sched_getaffinity(0)
+    with suppress(OSError):
+        os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
 
 
 class _Canary:
@@ -185,8 +211,8 @@ class _Canary:
         self._map.close()
         os.close(self._zero)
 
-    def touch(self) -> None:
-        """One page from user mode, one by the kernel."""
+    def touch(self) -> int:
+        """One page from user mode, one by the kernel; the address of the first."""
         at = self._next * PAGE_BYTES
         self._next = (self._next + 2) % self._PAGES
         if self._next == 0:
@@ -195,27 +221,12 @@ class _Canary:
         view = memoryview(self._map)[at + PAGE_BYTES : at + PAGE_BYTES + 1]
         os.readv(self._zero, [view])
         view.release()
+        return self.start + at
 
-
-def parse_bpftrace(lines: Iterable[str]) -> tuple[list[Touch], int]:
-    """Touches and the number of lost events from the script's output."""
-    touches, lost = [], 0
-    for line in lines:
-        if found := _LINE.match(line):
-            touches.append(
-                Touch(
-                    tid=Tid(int(found[2])),
-                    kernel=found[1] == "k",
-                    address=Address(int(found[3], 16)),
-                    instruction=Address(int(found[4], 16)),
-                    time_ns=int(found[5]),
-                )
-            )
-        elif found := _LOST.match(line):
-            lost += int(found[1])
-    # Each processor has its own buffer: lines come in order only within one of them.
-    touches.sort(key=lambda touch: touch.time_ns)
-    return touches, lost
+    def seen(self, tracer: Tracer) -> set[str]:
+        """What the tracer has said of it: from the start, one line of each mode at least."""
+        lines = {line for line in tracer.lines() if line.startswith(("c ", "d "))}
+        return lines if {line[0] for line in lines} == {"c", "d"} else set()
 
 
 @asynccontextmanager
@@ -286,29 +297,3 @@ async def _enable(control: int, answer: int, log: Path) -> None:
         why=log.read_text(errors="replace")[-500:].strip() or "it said nothing",
         hint="reactivate doctor",
     )
-
-
-def parse_perf(
-    lines: Iterable[str], areas: tuple[StackArea, ...], pid: Pid
-) -> tuple[list[Touch], int]:
-    """Touches and lost events from `perf script`, narrowed as by the bpftrace script."""
-    main = [area for area in areas if area.main]
-    touches, lost = [], 0
-    for line in lines:
-        if found := _PERF_LOST.search(line):
-            lost += int(found[1])
-        if not (found := _PERF_LINE.match(line)):
-            continue
-        tid, address = int(found[1]), int(found[4], 16)
-        if tid == pid and not any(area.contains(address) for area in main):
-            continue
-        touches.append(
-            Touch(
-                tid=Tid(tid),
-                kernel=False,
-                address=Address(address),
-                instruction=Address(int(found[5], 16)),
-                time_ns=int(found[2]) * 1_000_000_000 + int(found[3].ljust(9, "0")[:9]),
-            )
-        )
-    return touches, lost

@@ -11,7 +11,8 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument
+from reactivate.extensions import extensions
+from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument, instrument_names
 
 
 class Condition(StrEnum):
@@ -141,7 +142,7 @@ def _model() -> list[Finding]:
 
 def _instruments() -> list[Finding]:
     findings = []
-    for name in INSTRUMENTS:
+    for name in instrument_names():
         made = instrument(name)
         availability = made.availability()
         findings.append(
@@ -154,6 +155,17 @@ def _instruments() -> list[Finding]:
                 hint=availability.hint,
             )
         )
+    _, misfits = extensions()
+    findings += [
+        Finding(
+            group="extension",
+            subject=misfit.name,
+            condition=Condition.MISSING,
+            detail=f"of {misfit.distribution}: {misfit.reason}",
+            needs="an instrument of another distribution",
+        )
+        for misfit in misfits
+    ]
     return findings
 
 
@@ -162,6 +174,10 @@ def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
     Instruments that run only when a checklist asks for their metrics are not among them.
     """
+    needed = set(INSTRUMENTS) - set(ON_DEMAND)
     return tuple(
-        f for f in findings if f.condition is Condition.MISSING and f.subject not in ON_DEMAND
+        f
+        for f in findings
+        if f.condition is Condition.MISSING
+        and (f.group not in ("instrument", "extension") or f.subject in needed)
     )

@@ -15,6 +15,7 @@ _TOOLS = {
     "bpftrace": ["bpftrace", "--version"],
     "gdb": ["gdb", "--version"],
     "perf": ["perf", "--version"],
+    "valgrind": ["valgrind", "--version"],
     "cc": ["cc", "--version"],
 }
 _VERSION = re.compile(r"\d+(\.\d+)+")
@@ -37,6 +38,20 @@ def tools() -> dict[str, str]:
     found = {"reactivate": __version__, "python": platform.python_version()}
     for name, command in _TOOLS.items():
         found[name] = _version(command)
+    return found
+
+
+def tool_files() -> dict[str, str]:
+    """Which file each of those programs is, by path, size and time: told without running any."""
+    found = {"reactivate": __version__}
+    for name, command in _TOOLS.items():
+        path = shutil.which(command[0])
+        if path is None:
+            found[name] = "missing"
+            continue
+        file = Path(path).resolve()
+        entry = file.stat()
+        found[name] = f"{file} {entry.st_size} {entry.st_mtime_ns}"
     return found
 
 

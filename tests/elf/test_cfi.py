@@ -80,8 +80,9 @@ def run(program: str) -> Rows:
 
 def test_a_frame_pointer_leaves_the_rest_to_the_code() -> None:
     rows = run("41 0e 10 86 02 43 0d 06 50 0c 07 08")
-    assert rows.untold == (4, 20)
+    assert rows.untold == (4, None)
     assert (rows.depth_bytes, rows.frame_pointer_bytes, rows.headless) == (16, 16, False)
+    assert run("41 0e 10 86 02 43 0c 06 10 50 0c 07 08").untold == (4, 20)
 
 
 def test_a_probe_loop_counts_from_r11() -> None:

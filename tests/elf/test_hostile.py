@@ -99,14 +99,25 @@ def test_random_code_is_followed_to_an_end(code: bytes, depth: int) -> None:
     assert motion.deepest_bytes >= depth
 
 
-@pytest.mark.parametrize(
-    "code",
-    [b"\x66" * 300_000, b"\x74\x01" * 100_000, b"\xe8" * 300_000, b"\x53\xc3" * 100_000,
-     b"\xeb\x7f" * 100_000, b"\x48\x81\xec\x00\x10\x00\x00\x75\xf7" * 20_000,
-     b"\x0f\x84\xff\x00\x00\x00\x50" * 30_000, b"\x40" * 100_000, b"\xf3\x66" * 100_000,
-     b"\x53" + b"\x0f\x84\x00\x00\x01\x00" * 60_000],
-    ids=["prefixes", "jumps", "calls", "returns", "leaps", "loops", "far", "rex", "mixed", "same"],
-)  # fmt: skip
+GROW = b"\x48\x81\xec\x00\x10\x00\x00"  # sub $4096,%rsp
+MONOTONOUS = {
+    "prefixes": b"\x66" * 300_000,
+    "jumps": b"\x74\x01" * 100_000,
+    "calls": b"\xe8" * 300_000,
+    "returns": b"\x53\xc3" * 100_000,
+    "leaps": b"\xeb\x7f" * 100_000,
+    "loops": (GROW + b"\x75\xf7") * 20_000,
+    "long loops": b"".join(
+        GROW + b"\xe9" + struct.pack("<i", -12 * index) for index in range(1, 15_000)
+    ),
+    "far": b"\x0f\x84\xff\x00\x00\x00\x50" * 30_000,
+    "rex": b"\x40" * 100_000,
+    "mixed": b"\xf3\x66" * 100_000,
+    "same": b"\x53" + b"\x0f\x84\x00\x00\x01\x00" * 60_000,
+}
+
+
+@pytest.mark.parametrize("code", MONOTONOUS.values(), ids=MONOTONOUS.keys())
 def test_monotonous_code_takes_linear_time(code: bytes) -> None:
     started = time.monotonic()
     Follower(code, 16, 16).follow(0, len(code))
@@ -159,6 +170,35 @@ def test_functions_that_overlap_a_thousandfold_are_refused(tmp_path: Path) -> No
     with pytest.raises(BinaryError, match="damaged"):
         read_frames(path)
     assert time.monotonic() - started < DEADLINE_SECONDS
+
+
+def test_addresses_far_apart_do_not_excuse_overlap(tmp_path: Path) -> None:
+    raw = bytearray(_elf(_frames(5000, 0xF0000, b"\x41\x0d\x06")))
+    struct.pack_into("<H", raw, 56, 2)  # a second program header, where the first pages are empty
+    raw[120:176] = struct.pack("<IIQQQQQQ", 1, 5, 0, 1 << 60, 0, 64, 64, 4096)
+    path = tmp_path / "apart"
+    path.write_bytes(raw)
+    started = time.monotonic()
+    with pytest.raises(BinaryError, match="damaged"):
+        read_frames(path)
+    assert time.monotonic() - started < DEADLINE_SECONDS
+
+
+def test_a_table_of_nothing_but_common_parts_takes_linear_time(tmp_path: Path) -> None:
+    path = tmp_path / "cies"
+    path.write_bytes(_elf(CIE * 50_000 + _frames(0, 0, b"")))
+    started = time.monotonic()
+    with pytest.raises(BinaryError, match="tells no frame sizes"):
+        read_frames(path)
+    assert time.monotonic() - started < DEADLINE_SECONDS
+
+
+def test_a_function_larger_than_any_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(_elf(_frames(1, 1 << 28, b"\x41\x0d\x06")))
+    with pytest.raises(BinaryError) as caught:
+        read_frames(path)
+    assert "claims 268,435,456 bytes" in caught.value.why
 
 
 def test_many_functions_take_little_memory(tmp_path: Path) -> None:

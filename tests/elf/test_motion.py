@@ -56,6 +56,16 @@ def test_a_probed_alloca_counts_none_of_its_steps() -> None:
     assert (motion.deepest_bytes, motion.dynamic) == (48, True)
 
 
+def test_a_probed_alloca_of_constant_size_is_counted() -> None:
+    # lea -0x2000(%rsp),%rax; 1: cmp %rax,%rsp; je 2f; sub $4096,%rsp; orq; jmp 1b; 2: sub $16
+    code = (
+        "48 8d 84 24 00 e0 ff ff 48 39 c4 74 12 48 81 ec 00 10 00 00 "
+        "48 83 8c 24 f8 0f 00 00 00 eb e9 48 83 ec 10"
+    )
+    motion = follow(code + LEAVE)
+    assert (motion.deepest_bytes, motion.dynamic) == (16 + 0x2000 + 16, False)
+
+
 @pytest.mark.parametrize(
     ("code", "depth", "deepest", "slack"),
     [

@@ -26,6 +26,7 @@ void array(int n) { char b[n]; sink(b); }
 void arrays(int n) { for (int i = 0; i < n; i++) { char b[i + 1]; sink(b); } }
 void taken(int n) { char c[50]; sink(c); sink(alloca(n)); }
 void taken_big(int n) { char c[70000]; sink(c); sink(alloca(n)); }
+void taken_fixed(void) { sink(alloca(9000)); }
 void aligned(void) { char b[100] __attribute__((aligned(64))); sink(b); }
 void aligned_far(int n) { char b[9000] __attribute__((aligned(256))); sink(b); if (n) sink(b + n); }
 int saved(int a, int b, int c, int d, int e, int f) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,22 @@ def test_doubt_makes_a_lower_bound(stopped: str, missed: int, bound: Bound) -> N
     )
     found = measurements("deepest", "op", point, "e")
     assert {m.metric for m in found} == set(Deepest.measures)
-    assert {m.bound for m in found} == {bound}
+    # What was painted is known whatever became of the chain.
+    assert {m.bound for m in found if m.metric != "stack.painted"} == {bound}
+
+
+def test_frames_that_are_known_below_the_sleeping_stack_pointer() -> None:
+    chain = chain_of(("f", 75), ("g", 25))
+    # The thread slept 40 bytes below its start: 60 of the 100 bytes are the operation's.
+    depth = replace(depth_of(chain), below_idle_bytes=60)
+    point = DeepestPoint(operation="op", depth=depth, chain=chain, missed_bytes=0, seconds=0.1)
+    assert point.unwound_bytes == 60
+    unwritten = replace(chain, deepest=Address(chain.deepest + 16))
+    depth = replace(depth, deepest=unwritten.deepest, below_idle_bytes=44)
+    assert replace(point, chain=unwritten, depth=depth).unwound_bytes == 44
+    unknown = replace(chain.frames[1], function="", module="")
+    torn = replace(chain, frames=(chain.frames[0], unknown))
+    assert replace(point, chain=torn).unwound_bytes == 60 - 25
 
 
 def test_what_was_not_caught_is_not_measured() -> None:
@@ -246,6 +262,7 @@ def test_operations_of_a_stripped_daemon(gdb: None, needs_fuse: None, tmp_path: 
         file = tmp_path / "evidence" / f"deepest-{operation.name}.json"
         document = json.loads(file.read_text())
         assert document["missed_bytes"] == 0
+        assert values[operation.name, "stack.unwound"] == values[operation.name, "stack.painted"]
         assert len(document["frames"]) >= 5
 
 

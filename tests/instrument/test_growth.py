@@ -21,13 +21,8 @@ from reactivate.instrument.growth import (
     measurements,
 )
 from reactivate.instrument.stack_areas import StackArea
-from reactivate.instrument.touches import (
-    Recording,
-    Touch,
-    parse_bpftrace,
-    parse_perf,
-    recording,
-)
+from reactivate.instrument.touch import Touch, parse_bpftrace, parse_perf
+from reactivate.instrument.touches import Recording, recording
 from reactivate.workload.suites import SUITES
 
 PAGE = 4096
@@ -86,6 +81,10 @@ def test_every_page_that_the_kernel_touches_is_seen(
     by_kernel = [t for t in of(grown, thread).touches if t.kernel]
     assert len(by_kernel) == 64
     assert recorded.lost == 0
+    assert of(grown, thread).kernel_pages == 64
+    measured = {m.metric: m.value for m in measurements("growth", grown, recorded, "e")
+                if m.thread == thread}  # fmt: skip
+    assert measured["growth.kernel_pages"] == 64
     # They are neighbours: one buffer.
     pages = sorted(t.address // PAGE for t in by_kernel)
     assert pages == list(range(pages[0], pages[0] + 64))
@@ -177,7 +176,12 @@ def test_bpftrace_lines() -> None:
             "c",
             "d",
             "k 12 7ffe00001000 ffffffff81000000 2000",
+            "\t7f0000000010 __libc_read+13 (/usr/lib/libc.so.6)",
+            "\t401200 operator()(int, char)+371 (/opt/a b/daemon)",
+            "\t5000 0x5000 ([unknown])",
+            "",
             "u 11 7ffe00000ff8 401000 1000",
+            "",
             "Lost 7 events",
             "Lost 2 events",
             "end",
@@ -187,6 +191,12 @@ def test_bpftrace_lines() -> None:
     assert [(t.tid, t.kernel, t.time_ns) for t in touches] == [(11, False, 1000), (12, True, 2000)]
     assert touches[0].address == 0x7FFE00000FF8
     assert touches[1].instruction == 0xFFFFFFFF81000000
+    assert touches[0].chain == ()
+    assert [(c.address, c.symbol) for c in touches[1].chain] == [
+        (0x7F0000000010, "__libc_read+13"),
+        (0x401200, "operator()(int, char)+371"),
+        (0x5000, ""),
+    ]
 
 
 def test_perf_lines_are_narrowed_for_the_main_thread() -> None:
