@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_face, bench_tour, bench_watermark
+from benchmarks import bench_face, bench_frames, bench_tour, bench_watermark
 
-BENCHES = (bench_face, bench_watermark, bench_tour)
+BENCHES = (bench_face, bench_watermark, bench_frames, bench_tour)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from reactivate.campaign.events import EventKind
 from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.ledger.store import Ledger
-from reactivate.metrics import METRICS
+from reactivate.metrics import BUILT_IN_METRICS, METRICS
 
 if TYPE_CHECKING:
     from reactivate.instrument.contract import Reporter
@@ -29,7 +29,6 @@ ABOUT_SECONDS = 30
 """How long a calibration takes, roughly; for those who are asked for one."""
 
 _FILE = "calibration.json"
-_NO_INSTRUMENT = frozenset({"procfs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +100,19 @@ def standing(ledger: Ledger) -> Standing:
         at=str(latest.get("at", events[-1].at)),
         changed=tuple(key for key, value in now.items() if known.get(key) != value),
         trusted=frozenset(name for name, row in rows.items() if row.get("trusted")),
-        failed=tuple(n for n, row in rows.items() if row.get("cases") and not row.get("trusted")),
-        missing=tuple(name for name, row in rows.items() if not row.get("cases")),
+        failed=tuple(n for n, r in rows.items() if r.get("available") and not r.get("trusted")),
+        missing=tuple(name for name, row in rows.items() if not row.get("available")),
     )
 
 
 def leant_on(metrics: Collection[str]) -> tuple[str, ...]:
     """The instruments that measure these metrics."""
-    names = {METRICS[metric].instrument for metric in metrics if metric in METRICS}
-    return tuple(sorted(names - _NO_INSTRUMENT))
+    from reactivate.instrument.registry import INSTRUMENTS
+
+    known = [METRICS[metric] for metric in metrics if metric in METRICS]
+    # What is built in and no instrument's is computed from what instruments measured.
+    names = {m.instrument for m in known if m.name not in BUILT_IN_METRICS}
+    return tuple(sorted(names | ({m.instrument for m in known} & set(INSTRUMENTS))))
 
 
 def remark(unknown: Collection[str]) -> str:
@@ -240,6 +243,7 @@ def calibration_json(found: Calibration, *, cases: bool = False) -> dict[str, JS
         rows.append(
             {
                 "instrument": each.instrument,
+                "available": each.available,
                 "detail": each.detail,
                 "cases": each.cases,
                 "series": series,

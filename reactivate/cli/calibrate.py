@@ -43,9 +43,8 @@ def calibrate(
     state: State = ctx.obj
     with progress(quiet=as_json) as reporter:
         found, evidence = _calibrate(state, tuple(only or ()), reporter)
-    able = [each for each in found.instruments if each.series or each.plants]
-    doubtful = [each for each in able if not each.trusted]
-    code = ExitCode.INCONCLUSIVE if doubtful or not able else ExitCode.DONE
+    doubtful = [each for each in found.instruments if each.available and not each.trusted]
+    code = ExitCode.DONE if found.trusted else ExitCode.INCONCLUSIVE
     if as_json:
         from reactivate.campaign.calibrated import calibration_json
 

@@ -13,7 +13,7 @@ from reactivate.cli.table import print_table
 from reactivate.errors import ExitCode
 from reactivate.instrument.opcodes import WITHOUT_ANSWER
 from reactivate.run.tracing import Document, Trace
-from reactivate.units import format_duration_ns, format_percent
+from reactivate.units import format_bytes, format_duration_ns, format_percent
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MOST_TOUCHES = 12
@@ -225,6 +225,7 @@ def _show_requests(lifecycle: Document) -> None:
     if not lifecycle["traced"]:
         known = "not known" if waiting is None else f"{waiting:,}"
         say(f"requests: not traced; unanswered after the workload: {known}")
+        _show_memory(lifecycle["memory"])
         return
     rows = lifecycle["opcodes"]
     total = sum(row["sent"] for row in rows)
@@ -236,6 +237,30 @@ def _show_requests(lifecycle: Document) -> None:
         [_request_row(row) for row in rows],
         right=[1, 3, 4],
     )
+    _show_memory(lifecycle["memory"])
+
+
+def _show_memory(memory: Document) -> None:
+    """What the daemon asked for in one round of the workload on a fresh mount."""
+    say()
+    kernel, library = memory["kernel"], memory["library"]
+    if "not_measured" in kernel:
+        say(f"mappings: not measured: {kernel['not_measured']}", style="yellow")
+    else:
+        calls = ", ".join(
+            f"{call} {format_bytes(kernel['bytes'].get(call, 0))} in {count:,}"
+            for call, count in sorted(kernel["calls"].items())
+        )
+        say(f"memory asked for in one round: {calls or 'no mapping'}")
+    large = format_bytes(memory["large_bytes"])
+    if "not_measured" in library:
+        say(f"large allocations: not measured: {library['not_measured']}", style="yellow")
+        return
+    count = sum(library["calls"].values())
+    say(f"allocations of {large} or more: {count:,}")
+    for entry in library["where"][:_MOST_CALLERS]:
+        callers = " ← ".join(entry["callers"][:_MOST_CALLERS])
+        say(f"  {entry['count']:,} × {callers}", style="dim")
 
 
 def _request_row(row: Document) -> list[Part]:

@@ -84,13 +84,17 @@ class AllocationTrace:
         self._folder = folder
         self._large_bytes = large_bytes
         self._stack = AsyncExitStack()
+        self._breakpoints_before = 0
         self._kernel: Tracer | NotMeasured = NotMeasured(reason="not begun")
         self._library: Tracer | NotMeasured = NotMeasured(reason="not begun")
 
     async def __aenter__(self) -> AllocationTrace:
         try:
-            self._kernel = await _or_why_not(self._attach_kernel())
-            self._library = await _or_why_not(self._attach_library())
+            # Both take their time to start: first start them, then wait for them.
+            self._kernel = await _or_why_not(self._start_kernel())
+            self._library = await _or_why_not(self._start_library())
+            self._kernel = await _or_why_not(self._kernel_attached(self._kernel))
+            self._library = await _or_why_not(self._library_attached(self._library))
         except BaseException:
             await self._stack.aclose()
             raise
@@ -111,12 +115,12 @@ class AllocationTrace:
             large_bytes=self._large_bytes,
         )
 
-    async def _attach_kernel(self) -> Tracer | NotMeasured:
+    async def _start_kernel(self) -> Tracer | NotMeasured:
         found = bpftrace_availability(*_TRACEPOINTS)
         if not found.ready:
             return NotMeasured(reason=found.detail)
         heap = [m.end for m in memory_mappings(self._pid) if m.path == "[heap]"]
-        tracer = await self._stack.enter_async_context(
+        return await self._stack.enter_async_context(
             tracing(
                 trace_probe(_CALLS_SCRIPT),
                 (self._pid, max(heap, default=0), os.getpid()),
@@ -124,24 +128,24 @@ class AllocationTrace:
                 form="json",
             )
         )
-        await tracer.wait_for(lambda: tracer.has_said("attached"), provoke=_call_munmap)
+
+    async def _kernel_attached(self, tracer: Tracer | NotMeasured) -> Tracer | NotMeasured:
+        if isinstance(tracer, Tracer):
+            await tracer.wait_for(lambda: tracer.has_said("attached"), provoke=_call_munmap)
         return tracer
 
-    async def _attach_library(self) -> Tracer | NotMeasured:
+    async def _start_library(self) -> Tracer | NotMeasured:
         found = bpftrace_availability()
         if not found.ready:
             return NotMeasured(reason=found.detail)
-        code = [
-            m for m in memory_mappings(self._pid)
-            if "x" in m.permissions and _C_LIBRARY.search(m.path)
-        ]  # fmt: skip
+        code = self._library_code()
         if not code:
             return NotMeasured(
                 reason="the daemon has no glibc mapped: it is linked statically, or allocates "
                 "by other means"
             )
-        before = breakpoints(self._pid, code)
-        tracer = await self._stack.enter_async_context(
+        self._breakpoints_before = breakpoints(self._pid, code)
+        return await self._stack.enter_async_context(
             tracing(
                 trace_probe(_LARGE_SCRIPT),
                 (code[0].path, self._pid, self._large_bytes),
@@ -150,8 +154,19 @@ class AllocationTrace:
                 only=self._pid,
             )
         )
-        await tracer.wait_for(lambda: breakpoints(self._pid, code) >= before + _FUNCTIONS)
+
+    async def _library_attached(self, tracer: Tracer | NotMeasured) -> Tracer | NotMeasured:
+        if isinstance(tracer, Tracer):
+            code, wanted = self._library_code(), self._breakpoints_before + _FUNCTIONS
+            await tracer.wait_for(lambda: breakpoints(self._pid, code) >= wanted)
         return tracer
+
+    def _library_code(self) -> list[MemoryMapping]:
+        return [
+            m
+            for m in memory_mappings(self._pid)
+            if "x" in m.permissions and _C_LIBRARY.search(m.path)
+        ]
 
 
 async def _or_why_not(attached: Awaitable[Tracer | NotMeasured]) -> Tracer | NotMeasured:

@@ -8,7 +8,7 @@ from importlib import import_module
 from reactivate.evidence import Check, Measurement
 from reactivate.extensions import extensions
 from reactivate.instrument.contract import Instrument
-from reactivate.metrics import METRICS
+from reactivate.metrics import BUILT_IN_METRICS, METRICS
 
 _CLASSES = {
     "watermark": ("reactivate.instrument.watermark", "Watermark"),
@@ -74,7 +74,8 @@ def instruments_of(
     known = [METRICS[metric] for metric in metrics if metric in METRICS]
     asked = {metric.instrument for metric in known if check in metric.checks}
     on_demand = [name for name in _ON_DEMAND.get(check, ()) if name in asked]
-    on_demand += sorted(name for name in asked if name not in (*INSTRUMENTS, "procfs"))
+    if any(metric.name not in BUILT_IN_METRICS for metric in known):
+        on_demand += [name for name in instrument_names() if name in asked - {*INSTRUMENTS}]
     found: list[Instrument] = []
     for name in (*_CHECKS[check], *on_demand):
         if name == "latency":

@@ -109,12 +109,14 @@ async def _one(name: str, shop: Shop) -> Calibrated:
     """One instrument; never raises what belongs to the machine."""
     procedure = PROCEDURES.get(name)
     if procedure is None:
-        return Calibrated(instrument=name, missing="nothing is known that it should find")
+        return Calibrated(
+            instrument=name, missing="nothing is known that it should find", available=False
+        )
     made = instrument(name)
     availability = made.availability()
     if not availability.ready:
         return Calibrated(
-            instrument=name, missing=availability.detail, hint=availability.hint
+            instrument=name, missing=availability.detail, hint=availability.hint, available=False
         )  # fmt: skip
     try:
         with trio.fail_after(_INSTRUMENT_SECONDS):
@@ -136,11 +138,20 @@ async def _mounted(procedure: Procedure, made: Instrument, shop: Shop) -> Calibr
         check_fuse()
     except ReactivateError as error:
         if made.name != "watermark":
-            raise
+            missing = f"{error}: {error.why}".rstrip(": ")
+            return Calibrated(
+                instrument=made.name, missing=missing, hint=error.hint, available=False
+            )
         # Depths are known without any filesystem; the planted fault needs one.
         series = await trio.to_thread.run_sync(watermark_series, shop.programs)
         missing = f"never seen red: {error}"
-        return Calibrated(instrument=made.name, series=series, missing=missing, hint=error.hint)
+        return Calibrated(
+            instrument=made.name,
+            series=series,
+            missing=missing,
+            hint=error.hint,
+            available=False,
+        )
     mount_fusectl()
     async with Obedient(shop.programs.path("obedient", "O2"), shop.mounts).mounted() as twin:
         folder = twin.mountpoint / "twin"

@@ -179,5 +179,6 @@ def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         f
         for f in findings
         if f.condition is Condition.MISSING
-        and (f.group not in ("instrument", "extension") or f.subject in needed)
+        and f.group != "extension"
+        and (f.group != "instrument" or f.subject in needed)
     )

@@ -274,8 +274,9 @@ class _Started:
         Args:
             anyone: take a new mount at the wanted place whoever serves it.
         """
-        known = {mount.connection for mount in before}
-        new = [m for m in procfs.fuse_mounts() if m.connection not in known]
+        # The kernel gives the number of a connection that ended to the next one.
+        known = {(mount.connection, mount.mountpoint) for mount in before}
+        new = [m for m in procfs.fuse_mounts() if (m.connection, m.mountpoint) not in known]
         if wanted is not None and anyone:
             return next((m for m in new if m.mountpoint == wanted), None)
         if not new:

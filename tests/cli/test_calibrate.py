@@ -19,7 +19,7 @@ from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun, in_process
 
 def write(here: Here, instruments: Mapping[str, bool], **changed: str) -> None:
     """Put a calibration on record, as one of another day would stand there."""
-    rows = [{"instrument": n, "trusted": t, "cases": 1} for n, t in instruments.items()]
+    rows = [{"instrument": n, "trusted": t, "available": True} for n, t in instruments.items()]
     data: dict[str, Any] = {
         "at": "2026-01-02T03:04:05Z",
         "valid_for": {**machine(), **tool_files(), **changed},

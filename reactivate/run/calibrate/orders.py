@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reactivate.checklist.language import parse_criterion
 from reactivate.checklist.model import Criterion
+from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Measurement, NotMeasured
 from reactivate.gate.judge import judge
 from reactivate.gate.judgement import Judgement
@@ -115,6 +116,18 @@ def value_of(found: Sequence[Measurement], metric: str) -> int | None:
     if len(values) != 1 or isinstance(values[0], NotMeasured):
         return None
     return round(values[0])
+
+
+def required(found: Sequence[Measurement], metric: str) -> int:
+    """The one value of a metric that every machine has.
+
+    Raises:
+        MeasurementError: there is none.
+    """
+    value = value_of(found, metric)
+    if value is None:
+        raise MeasurementError(f"`{metric}` was not measured on a daemon of known behaviour")
+    return value
 
 
 def judged(check: Check, source: str, found: Sequence[Measurement]) -> Judgement:

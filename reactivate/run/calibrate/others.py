@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Dimension
 from reactivate.instrument.registry import instrument
 from reactivate.run.calibrate.bench import Shop
@@ -13,6 +14,7 @@ from reactivate.run.calibrate.orders import (
     of_operation,
     plant,
     release_unanswered,
+    required,
     value_of,
 )
 from reactivate.run.calibrate.record import Calibrated, Case, Overhead, Series
@@ -79,12 +81,12 @@ async def lifecycle(shop: Shop) -> Calibrated:
 
 
 def resident_slack_bytes() -> int:
-    """How far the kernel's count of resident pages may lag behind.
+    """How far the difference of two of the kernel's counts of resident pages may be off.
 
-    Each processor sums up its own changes and tells them in batches (mm: percpu_counter_batch).
+    Each processor sums up its own changes and tells them in batches (lib/percpu_counter.c).
     """
     processors = os.cpu_count() or 1
-    return max(32, 2 * processors) * processors * os.sysconf("SC_PAGESIZE")
+    return 2 * max(32, 2 * processors) * processors * os.sysconf("SC_PAGESIZE")
 
 
 async def memory(shop: Shop) -> Calibrated:
@@ -94,9 +96,7 @@ async def memory(shop: Shop) -> Calibrated:
     allocate = Order(name="allocate", text=f"allocate {_ALLOCATED}")
     without = await shop.measure(made, [quiet.operation], "without", repeats=1)
     planted = await shop.measure(made, [allocate.operation], "planted", repeats=1)
-    peak, idle = value_of(planted, "rss.peak"), value_of(planted, "rss.idle")
-    assert peak is not None
-    assert idle is not None
+    peak, idle = required(planted, "rss.peak"), required(planted, "rss.idle")
     slack = resident_slack_bytes()
     return Calibrated(
         instrument=made.name,
@@ -131,8 +131,10 @@ async def latency(shop: Shop) -> Calibrated:
         made, [quiet.operation, slow.operation], "planted", repeats=20, max_repeats=20, warmup=2
     )
     # The shortest of all: whatever else the machine does only makes it longer.
-    shortest = min(s for m in of_operation(found, "slow") for s in m.samples)
-    known = _PAUSE_MS * 1_000_000
+    durations = [s for m in of_operation(found, "slow") for s in m.samples]
+    if not durations:
+        raise MeasurementError("a daemon that pauses gave no durations")
+    shortest, known = min(durations), _PAUSE_MS * 1_000_000
     return Calibrated(
         instrument=made.name,
         series=(

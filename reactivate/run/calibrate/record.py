@@ -107,6 +107,7 @@ class Calibrated:
 
     Attributes:
         instrument: its name.
+        available: whether it works here at all; one that does and was not calibrated is broken.
         detail: what it works with here: "ready (bpftrace 0.17.0)".
         series: errors; empty if nothing of known size could be measured.
         plants: faults it was shown.
@@ -117,6 +118,7 @@ class Calibrated:
     """
 
     instrument: str
+    available: bool = True
     detail: str = ""
     series: tuple[Series, ...] = ()
     plants: tuple[Plant, ...] = ()
@@ -165,5 +167,5 @@ class Calibration:
     @property
     def trusted(self) -> bool:
         """Whether every instrument that works here is one to lean on."""
-        able = [found for found in self.instruments if found.series or found.plants]
+        able = [found for found in self.instruments if found.available]
         return bool(able) and all(found.trusted for found in able)

@@ -6,6 +6,7 @@ import os
 
 import trio
 
+from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Dimension, Measurement, Pid
 from reactivate.instrument.registry import instrument
 from reactivate.instrument.stackwatch import StackWatch
@@ -104,6 +105,10 @@ def _samples(found: tuple[Measurement, ...], order: Order, where: str) -> list[C
     """Each repetition with what the daemon said of it."""
     samples = [m.samples for m in found if m.operation == order.name and m.metric == "stack.peak"]
     deepest = samples[0] if len(samples) == 1 else ()
+    if not deepest or len(deepest) != len(order.truths):
+        raise MeasurementError(
+            f"{len(deepest)} depths were measured of {len(order.truths)} repetitions of a block"
+        )
     return [
         Case(name=f"{order.text}, {where}", truth=truth, found=round(said))
         for truth, said in zip(order.truths, deepest, strict=True)
