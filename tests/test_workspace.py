@@ -163,6 +163,10 @@ def test_the_shipped_instrument_settings_are_complete_and_sound(project_root: Pa
         ("[watermark]\nrepeat = 3\n", ":2: unknown key `watermark.repeat`; did you mean `repeats`"),
         ("[watermark]\nrepeats = 2.5\n", ":2: `watermark.repeats` must be a whole number"),
         ("[watermark]\nrepeats = -1\n", ":2: `watermark.repeats` must be 0 or more"),
+        (
+            "[lifecycle]\nlarge_bytes = 1048577\n",
+            ":2: `lifecycle.large_bytes` must be at most 1,048,576",
+        ),
         ("[memory]\ndeadline_seconds = inf\n", ":2: `memory.deadline_seconds` must be 0 or more"),
         ("[memory]\ndeadline_seconds = nan\n", ":2: `memory.deadline_seconds` must be 0 or more"),
         ("[memory]\ndeadline_seconds = true\n", ":2: `memory.deadline_seconds` must be a number"),
