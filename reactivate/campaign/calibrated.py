@@ -115,16 +115,6 @@ def leant_on(metrics: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(names | ({m.instrument for m in known} & set(INSTRUMENTS))))
 
 
-def remark(unknown: Collection[str]) -> str:
-    """One sentence about instruments that a gate leans on without their having been seen red."""
-    if not unknown:
-        return ""
-    return (
-        "the gate's instruments were not calibrated on this machine: "
-        f"{', '.join(unknown)}; {COMMAND}"
-    )
-
-
 def require(unknown: Collection[str]) -> None:
     """Refuse to measure with them.
 

@@ -243,8 +243,6 @@ class Campaign:
             environment=measuring.environment_of(ground, stage.phase, done.build),
         )
         lines += wording.check_lines(done)
-        if unknown:
-            lines.append(Line(label="calibration", text=calibrated.remark(unknown)))
         unjudged = left_out(ground.checklist, stage.phase, step.check)
         return StepReport(
             phase=step.phase,

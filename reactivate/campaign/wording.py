@@ -192,7 +192,9 @@ def verdict(
         if used:
             text += f" Waived: {', '.join(used)}."
         if uncalibrated:
-            text += f" Never seen red on this machine: {', '.join(uncalibrated)}."
+            text += (
+                f"\nNever seen red on this machine: {', '.join(uncalibrated)}; reactivate calibrate"
+            )
     if unjudged:
         names = ", ".join(c.id for c in unjudged)
         text += (

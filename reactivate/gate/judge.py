@@ -97,4 +97,5 @@ def _reason(decisive: Finding, findings: Sequence[Finding]) -> str:
         return decisive.reason
     if decisive.verdict is Verdict.PASS:
         return f"{decisive.reason}; the nearest to it of {len(findings)} compared"
-    return f"{decisive.reason}; {same} of {len(findings)} compared are {decisive.verdict.value}"
+    verb = "fail" if decisive.verdict is Verdict.FAIL else f"are {decisive.verdict.value}"
+    return f"{decisive.reason}; {same} of {len(findings)} compared {verb}"

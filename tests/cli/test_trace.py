@@ -137,7 +137,8 @@ def test_bad_command_lines_say_what_to_type(tmp_path: Path) -> None:
 
 def test_help_has_an_example(tmp_path: Path) -> None:
     assert (
-        "Example: reactivate trace --operation" in reactivate("trace", "--help", folder=tmp_path).out
+        "Example: reactivate trace --operation"
+        in reactivate("trace", "--help", folder=tmp_path).out
     )
 
 

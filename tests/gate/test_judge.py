@@ -118,7 +118,7 @@ def test_deepest_operation_decides_and_is_named() -> None:
     assert (found.samples, found.evidence) == (1, "watermark/search.json")
     assert found.reason == (
         "stack.peak of `search` on thread main is 3.00 MiB, above the limit of 2.00 MiB; "
-        "1 of 3 compared are fail"
+        "1 of 3 compared fail"
     )
 
 
