@@ -123,7 +123,7 @@ def test_an_ended_thread_is_counted_as_lost() -> None:
 
 
 def test_a_thread_that_wakes_again_and_again_is_given_up() -> None:
-    code = "import os, time\nos.write(1, b'x')\nwhile True: time.sleep(0.0001)"
+    code = "import os, select\nos.write(1, b'x')\nwhile True: select.select([], [], [], 0.0001)"
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE
     ) as waker:

@@ -16,9 +16,9 @@ from reactivate.workspace import Workspace
 
 BINDFS = ("bindfs", "-f", "{backing}", "{mountpoint}")
 
-# Mounts (the answer to the kernel's INIT is never given) and sleeps.
+# Mounts (the answer to the kernel's INIT is never given) and waits for a signal.
 SILENT_MOUNT = """
-import ctypes, os, sys, time
+import ctypes, os, signal, sys
 fd = os.open("/dev/fuse", os.O_RDWR)
 libc = ctypes.CDLL(None, use_errno=True)
 options = "fd=%d,rootmode=40000,user_id=%d,group_id=%d" % (fd, os.getuid(), os.getgid())
@@ -26,7 +26,7 @@ if libc.mount(b"silent", sys.argv[1].encode(), b"fuse", 0, options.encode()):
     sys.exit(os.strerror(ctypes.get_errno()))
 print("mounted and silent", flush=True)
 while True:
-    time.sleep(1)
+    signal.pause()
 """
 
 # Answers INIT, says ENOSYS to all else, does not listen to SIGTERM, stays when the mount is gone.
