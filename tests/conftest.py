@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reactivate.procfs import fuse_mounts
+
+# Whoever starts the tests in the background, or with nohup, ignores signals for all that is
+# started below; the programs under test are to get theirs.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(
+            _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        )
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,10 @@ reads kilobytes, not megabytes.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -31,10 +34,25 @@ _BLOCK_BYTES = 64 * 1024  # fits the cache: bigger blocks were read three times 
 # caught by the next repetition.
 PATTERNS = (0xB5, 0xD9)
 _BLOCKS = tuple(bytes([value]) * _BLOCK_BYTES for value in PATTERNS)
+_SOURCES = tuple(ctypes.create_string_buffer(block, _BLOCK_BYTES) for block in _BLOCKS)
+_MOST_PIECES = 1024  # IOV_MAX
 _ZEROS = bytes(_BLOCK_BYTES)
 
 _PRESENT_OR_SWAPPED = 0b11 << 62  # bits 63 and 62 of a pagemap entry, pagemap.rst
 _ENTRY_BYTES = 8
+
+
+# PyDLL, not CDLL: the interpreter lock is kept, so no other thread of the tool can come between
+# the last look at a sleeping thread and the writing of its stack.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.process_vm_writev.restype = ctypes.c_ssize_t
+_libc.process_vm_writev.argtypes = [
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong,
+]  # fmt: skip
+
+
+class _Piece(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +127,7 @@ class StackMemory:
 
     def __enter__(self) -> StackMemory:
         try:
-            self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
             self._pagemap = os.open(f"/proc/{self.pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             self.close()
@@ -133,16 +151,6 @@ class StackMemory:
             if descriptor >= 0:
                 os.close(descriptor)
         self._memory = self._pagemap = -1
-
-    def fill(self, low: int, high: int, pattern: int) -> None:
-        """Write the pattern from `low` up to `high`: the part near the stack pointer last."""
-        block = memoryview(_BLOCKS[pattern])
-        at = low
-        while at < high:
-            written = os.pwrite(self._memory, block[: min(_BLOCK_BYTES, high - at)], at)
-            if written == 0:
-                raise ProcessLookupError(f"process {self.pid} has ended")
-            at += written
 
     def first_other(self, low: int, high: int, block: bytes) -> Address | None:
         """Address of the lowest byte between `low` and `high` that is not as in `block`.
@@ -214,13 +222,13 @@ def _touched_below(memory: StackMemory, painted: Paint, start: int) -> int | Non
     return None if index is None else start + index * PAGE_BYTES
 
 
-def paint(
+def planned(
     memory: StackMemory, stack: ThreadStack, *, pattern: int, previous: Paint | None = None
 ) -> Paint:
-    """Paint the zone below a sleeping thread's stack pointer.
+    """The zone to paint below a sleeping thread's stack pointer; nothing is written yet.
 
-    Never writes below what is mapped, so the stack does not grow by our hand. Everything that
-    is resident below the zone is painted too: what nobody painted cannot be told from new.
+    Never reaches below what is mapped, so the stack does not grow by our hand. Everything that
+    is resident below the zone belongs to it too: what nobody painted cannot be told from new.
 
     Args:
         memory: the process.
@@ -242,15 +250,74 @@ def paint(
     if touched is not None:
         low = touched - ZONE_BYTES
     low = max(start, low)
-    below = memory.pages(start, low)
-    memory.fill(low, high, pattern)
     return Paint(
         stack=stack,
         low=Address(low),
         high=Address(max(high, low)),
         pattern=pattern,
-        pages_below=below,
+        pages_below=memory.pages(start, low),
     )
+
+
+class Brush:
+    """Paints, made ready so that putting them on is a single system call.
+
+    Args:
+        pid: the process.
+        paints: what to write; more than 64 MiB in all need more calls.
+    """
+
+    def __init__(self, pid: Pid, paints: Sequence[Paint]) -> None:
+        self._pid = pid
+        pieces = [piece for painted in paints for piece in _pieces(painted)]
+        self._calls = [
+            _Call(pieces[at : at + _MOST_PIECES]) for at in range(0, len(pieces), _MOST_PIECES)
+        ]
+
+    def apply(self) -> None:
+        """Write.
+
+        Raises:
+            ProcessLookupError: the process ended.
+            OSError: as the kernel answers.
+        """
+        for call in self._calls:
+            written = _libc.process_vm_writev(
+                self._pid, call.ours, call.count, call.theirs, call.count, 0
+            )
+            if written != call.length:
+                number = ctypes.get_errno() if written < 0 else errno.EFAULT
+                raise OSError(number, os.strerror(number))
+
+
+class _Call:
+    """The arguments of one process_vm_writev(2)."""
+
+    def __init__(self, pieces: Sequence[tuple[int, int, int]]) -> None:
+        self.count = len(pieces)
+        self.length = sum(length for _, length, _ in pieces)
+        self.ours = (_Piece * self.count)()
+        self.theirs = (_Piece * self.count)()
+        for index, (at, length, pattern) in enumerate(pieces):
+            self.ours[index] = _Piece(ctypes.addressof(_SOURCES[pattern]), length)
+            self.theirs[index] = _Piece(at, length)
+
+
+def _pieces(painted: Paint) -> list[tuple[int, int, int]]:
+    """(address, length, pattern) of blocks: the one near the stack pointer is the last."""
+    return [
+        (at, min(_BLOCK_BYTES, painted.high - at), painted.pattern)
+        for at in range(painted.low, painted.high, _BLOCK_BYTES)
+    ]
+
+
+def paint(
+    memory: StackMemory, stack: ThreadStack, *, pattern: int, previous: Paint | None = None
+) -> Paint:
+    """Paint the zone below a stopped or sleeping thread's stack pointer; see `planned`."""
+    painted = planned(memory, stack, pattern=pattern, previous=previous)
+    Brush(memory.pid, [painted]).apply()
+    return painted
 
 
 def scan(memory: StackMemory, painted: Paint, mapping: StackMapping) -> Deepest:

@@ -10,16 +10,17 @@ and `syscall` says `running` for a runnable thread even if no processor has take
 RELEASE or FORGET that the kernel queued on return from close() or unlink() is seen here although
 the caller has its answer.
 
-What remains: a thread that is woken by its own timer, or by somebody else, within the few
-microseconds between the last look and the write. It is detected afterwards and the repetition
-is thrown away, but its frames may have been written over.
+What remains: a thread that is woken by its own timer, or by somebody else, between the last look
+and the write. `hold.py` makes it wait where that is allowed; the last look, `unchanged`, keeps the
+interpreter lock, so that no other thread of the tool widens the gap.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -42,6 +43,14 @@ _SETTLE_SECONDS = 0.002
 """How long a thread must sleep in a place where it has not been seen idle before."""
 
 _RUNNING = b"running"
+
+_LOOK_BYTES = 4096
+
+# PyDLL, not CDLL: the interpreter lock is kept during the call.
+_libc = ctypes.PyDLL(None)
+_libc.pread.restype = ctypes.c_ssize_t
+_libc.pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
+_buffer = ctypes.create_string_buffer(_LOOK_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +98,29 @@ class ThreadWatch:
             ProcessLookupError: the thread has ended.
         """
         # The counter first: what happens between the two reads makes the next look differ.
-        ran = os.pread(self._ran, 4096, 0)
+        ran = os.pread(self._ran, _LOOK_BYTES, 0)
         call = os.pread(self._syscall, 512, 0)
         if call.startswith((_RUNNING, b"-1")):
             return None
         if not call or not ran:
             raise ProcessLookupError(f"thread {self.tid} has ended")
+        return self._as_look(call, ran)
+
+    def unchanged(self, look: Look) -> bool:
+        """Whether it still sleeps there and has not run, without letting other threads of ours in.
+
+        One at a time: all watches share a buffer.
+        """
+        return self._as_look(_read_now(self._syscall), _read_now(self._ran)) == look
+
+    def _as_look(self, call: bytes, ran: bytes) -> Look:
         return Look(call, ran if self._counts_all else _switch_lines(ran))
+
+
+def _read_now(descriptor: int) -> bytes:
+    """The start of a file of /proc; empty if its thread is gone."""
+    length = _libc.pread(descriptor, ctypes.addressof(_buffer), _LOOK_BYTES, 0)
+    return ctypes.string_at(_buffer, max(0, length))
 
 
 def _run_counter(folder: os.PathLike[str]) -> tuple[int, bool]:
@@ -209,6 +234,10 @@ class Sleepers:
                 return None
             looks[tid] = look
         return looks
+
+    def unchanged(self, looks: Mapping[Tid, Look]) -> bool:
+        """Whether all these threads sleep on; quick, and no other thread of ours comes between."""
+        return all(tid in self.threads and self.threads[tid].unchanged(looks[tid]) for tid in looks)
 
     def _follow(self) -> None:
         """Begin watching new threads, drop ended ones."""

@@ -12,19 +12,22 @@ It costs the process nothing while it works: painting is over before, scanning b
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from reactivate.errors import MeasurementError, PrivilegeError, ThreadBusyError
 from reactivate.evidence import Address, Pid, Tid
+from reactivate.instrument.hold import can_hold, held
 from reactivate.instrument.paint import (
     PATTERNS,
+    Brush,
     Deepest,
     Paint,
     StackMemory,
     ThreadStack,
-    paint,
+    planned,
     scan,
     scan_fresh,
 )
@@ -93,6 +96,8 @@ class StackWatch:
         disturbed: how often a thread woke while its stack was painted, so that the paint was
             thrown away.
         ended: how many painted threads ended before they could be scanned.
+        holds: whether threads that wake while they are painted are kept waiting until it is
+            done. Without the privilege for that, such a thread may lose its frames and die.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class StackWatch:
         self.pid = pid
         self.disturbed = 0
         self.ended = 0
+        self.holds = can_hold()
         self._memory = StackMemory(pid)
         self._sleepers = Sleepers(pid, connection=connection, deadline_seconds=deadline_seconds)
         self._resources = ExitStack()
@@ -156,9 +162,9 @@ class StackWatch:
         """
         for _ in range(MOST_DISTURBANCES):
             looks = self._sleepers.wait_idle(self._note_maps)
-            self._paint_all(looks)
-            if self._sleepers.look() == looks:
-                self._looks = looks
+            paints = self._planned(looks)
+            if self._put_on(paints, looks) and self._sleepers.look() == looks:
+                self._paints, self._looks = paints, looks
                 return
             self._paints.clear()  # a thread that woke has left its marks in the paint
             self.disturbed += 1
@@ -185,21 +191,33 @@ class StackWatch:
 
     # -- painting --------------------------------------------------------------------------
 
-    def _paint_all(self, looks: dict[Tid, Look]) -> None:
+    def _planned(self, looks: dict[Tid, Look]) -> dict[Tid, Paint]:
         self._turn = (self._turn + 1) % len(PATTERNS)
         paints = {}
         for tid, look in looks.items():
             previous = self._paints.get(tid)
-            known = self._looks.get(tid)
             # A thread that has not run since it was painted still wears its paint.
-            if previous is not None and look == known:
+            if previous is not None and look == self._looks.get(tid):
                 paints[tid] = previous
                 continue
             if previous is not None and not self._same_thread(previous, tid):
                 previous = None
             stack = self._stack(tid, look)
-            paints[tid] = paint(self._memory, stack, pattern=self._turn, previous=previous)
-        self._paints = paints
+            paints[tid] = planned(self._memory, stack, pattern=self._turn, previous=previous)
+        return paints
+
+    def _put_on(self, paints: dict[Tid, Paint], looks: dict[Tid, Look]) -> bool:
+        """Write what is new; False, and nothing written, if a thread woke before."""
+        brush = Brush(
+            self.pid, [new for tid, new in paints.items() if new is not self._paints.get(tid)]
+        )
+        with held(looks) if self.holds else nullcontext():
+            # Other threads of ours have their turn now, and not before all is done.
+            time.sleep(0)
+            if not self._sleepers.unchanged(looks):
+                return False
+            brush.apply()
+        return True
 
     def _same_thread(self, previous: Paint, tid: Tid) -> bool:
         return previous.stack.start_ticks == self._sleepers.threads[tid].start_ticks

@@ -73,10 +73,17 @@ class Watermark:
             ):
                 watch.paint()
                 watch.scan()
+                holds = watch.holds
         except ReactivateError as error:
             return Availability(ready=False, detail=f"{error.what}: {error.why}", hint=error.hint)
         except OSError as error:
             return Availability(ready=False, detail=f"a trial process failed: {error}")
+        if not holds:
+            return Availability(
+                ready=True,
+                detail="ready; without CAP_SYS_NICE, a thread that wakes while its stack is "
+                "painted may lose its frames",
+            )
         if fusectl_mounted():
             return Availability(ready=True, detail="ready")
         return Availability(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.errors import DaemonDiedError, MissingToolError
+from reactivate.errors import MissingToolError
 from reactivate.evidence import Check, Measurement, Role
 from reactivate.instrument.contract import Bench, Configurable, Instrument, Reporter
 from reactivate.instrument.registry import instruments_of
@@ -88,7 +88,7 @@ async def run_check(
             reporter=reporter,
             times=times,
         )
-        found = await _measured(instrument, bench)
+        found = await instrument.measure(bench)
         measurements += found
         runs.append(
             InstrumentRun(
@@ -98,26 +98,6 @@ async def run_check(
             )
         )
     return CheckRun(measurements=tuple(measurements), instruments=tuple(runs))
-
-
-async def _measured(instrument: Instrument, bench: Bench) -> tuple[Measurement, ...]:
-    """Measure; an instrument that writes into the daemon's stacks may once be its killer.
-
-    A thread that wakes at the very moment its stack is painted loses its frames. Such a death is
-    the tool's and says nothing of the daemon, so it is measured once more on a fresh mount. A
-    daemon that dies of itself dies again; each measurement says that there was a first death.
-    """
-    try:
-        return await instrument.measure(bench)
-    except DaemonDiedError as error:
-        if instrument.name != "watermark":
-            raise
-        note = f"second mount: on the first, {error.what}"
-        bench.reporter.alert(f"{error.what}; measured once more on a fresh mount")
-        return tuple(
-            replace(m, note=f"{m.note}; {note}" if m.note else note)
-            for m in await instrument.measure(bench)
-        )
 
 
 def _all_available(instruments: Sequence[Instrument]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from known_depth import Program, running
@@ -54,6 +55,13 @@ def asleep_worker(program: Program) -> ThreadStack:
     )
 
 
+def write(program: Program, address: int, value: int) -> None:
+    """Change one byte of the program's memory."""
+    with Path(f"/proc/{program.pid}/mem").open("r+b", buffering=0) as memory:
+        memory.seek(address)
+        memory.write(bytes([value]))
+
+
 @pytest.fixture
 def sleeper() -> Iterator[tuple[Program, StackMemory]]:
     with running("depth", "main") as program:
@@ -84,7 +92,7 @@ def test_a_single_changed_byte_is_found_wherever_it_is(
     program, memory = sleeper
     painted = paint(memory, asleep(program), pattern=0)
     at = (painted.low if offset >= 0 else painted.high) + offset
-    memory.fill(at, at + 1, 1)
+    write(program, at, PATTERNS[1])
     found = scan(memory, painted, procfs.main_stack(program.pid))
     assert (found.address, found.floor) == (at, at)
 
@@ -96,10 +104,10 @@ def test_a_program_that_writes_the_pattern_is_caught_by_the_other_one(
     stack = asleep(program)
     painted = paint(memory, stack, pattern=0)
     at = painted.high - 1000
-    memory.fill(at, at + 1, 0)
+    write(program, at, PATTERNS[0])
     assert scan(memory, painted, stack.mapping).address is None
     painted = paint(memory, stack, pattern=1, previous=painted)
-    memory.fill(at, at + 1, 0)
+    write(program, at, PATTERNS[0])
     assert scan(memory, painted, stack.mapping).address == at
 
 
@@ -177,6 +185,6 @@ def test_memory_of_a_dead_process_is_an_error() -> None:
         program.process.kill()
         program.process.wait()
         with pytest.raises(ProcessLookupError):
-            memory.fill(stack.sp - 4096, stack.sp - 256, 0)
+            paint(memory, stack, pattern=0)
         with pytest.raises(ProcessLookupError):
             memory.first_nonzero(Address(stack.sp - 4096), Address(stack.sp))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -144,16 +145,16 @@ def test_a_wake_up_while_painting_is_noticed_and_painted_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with running("depth", "main") as program, StackWatch(program.pid) as watch:
-        real, calls = stackwatch.paint, []
+        real, calls = stackwatch.planned, []
 
-        def paint_and_wake(*args: object, **kwargs: object) -> object:
-            painted = real(*args, **kwargs)  # type: ignore[arg-type]
-            calls.append(painted)
+        def plan_and_wake(*args: object, **kwargs: object) -> object:
+            planned = real(*args, **kwargs)  # type: ignore[arg-type]
+            calls.append(planned)
             if len(calls) == 1:
-                program.ask("64")  # the thread runs right behind the brush
-            return painted
+                program.ask("64")  # the thread runs right before the brush
+            return planned
 
-        monkeypatch.setattr(stackwatch, "paint", paint_and_wake)
+        monkeypatch.setattr(stackwatch, "planned", plan_and_wake)
         watch.paint()
         assert (len(calls), watch.disturbed) == (2, 1)
         _, lowest = program.ask("128")
@@ -196,3 +197,14 @@ def test_every_descriptor_is_given_back() -> None:
 
 def _descriptors() -> list[str]:
     return os.listdir("/proc/self/fd")  # noqa: PTH208
+
+
+@pytest.mark.root
+def test_threads_that_wake_while_they_are_painted_keep_their_frames(needs_root: None) -> None:
+    """Four threads wake every few milliseconds, work, and look whether their frames are whole."""
+    with running("waking") as program, StackWatch(program.pid) as watch:
+        assert watch.holds
+        while watch.disturbed < 150:
+            with contextlib.suppress(ThreadBusyError):
+                watch.paint()
+        assert int(program.ask("how often?")[0]) > 0
