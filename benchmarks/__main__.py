@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_face, bench_frames, bench_tour, bench_watermark
+from benchmarks import bench_face, bench_frames, bench_instruments, bench_tour, bench_watermark
+from benchmarks.goal import Goal
 
-BENCHES = (bench_face, bench_watermark, bench_frames, bench_tour)
+BENCHES = (bench_face, bench_watermark, bench_instruments, bench_frames, bench_tour)
 
 
 def main() -> int:
@@ -15,15 +16,25 @@ def main() -> int:
     print(f"{'what':<44}{'measured':>12}{'goal':>14}")
     for bench in BENCHES:
         for goal in bench.goals():
-            sign = "≥" if goal.at_least else "≤"
-            mark = "" if goal.met else "   MISSED"
             missed += not goal.met
             print(
-                f"{goal.name:<44}{goal.measured:>10.2f} {goal.unit}"
-                f"{sign + ' ' + format(goal.limit, 'g'):>11} {goal.unit}   {goal.detail}{mark}",
+                f"{goal.name:<44}{goal.measured:>10.2f} {goal.unit:<3}{_wanted(goal):>11}   "
+                f"{_verdict(goal):<8} {goal.detail}",
                 flush=True,
             )
     return 1 if missed else 0
+
+
+def _wanted(goal: Goal) -> str:
+    if goal.limit is None:
+        return ""
+    return f"{'≥' if goal.at_least else '≤'} {goal.limit:g} {goal.unit}"
+
+
+def _verdict(goal: Goal) -> str:
+    if not goal.met:
+        return "MISSED"
+    return "met" if goal.limit is not None else ""
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ _REPEATS = 150
 _DEADLINE_SECONDS = 120.0
 
 
-def launcher(root: Path) -> TargetLauncher:
-    """Mounts bindfs with threads of its own."""
+def launcher(root: Path, *options: str) -> TargetLauncher:
+    """Mounts bindfs with these options; without any, with threads of its own."""
     program = shutil.which("bindfs")
     if program is None:
         raise SystemExit("bindfs is missing: apt-get install bindfs")
@@ -45,7 +45,7 @@ def launcher(root: Path) -> TargetLauncher:
         build=(),
         build_timeout_seconds=1.0,
         artifact=program,
-        run=(program, "-f", "--multithreaded", "{backing}", "{mountpoint}"),
+        run=(program, "-f", *(options or ("--multithreaded",)), "{backing}", "{mountpoint}"),
         environment={},
         mount_timeout_seconds=10.0,
         stop_timeout_seconds=10.0,
@@ -143,7 +143,7 @@ async def _measure(root: Path) -> tuple[float, dict[str, float]]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[str]:
+def undisturbed() -> Iterator[str]:
     """Ahead of everything else on the machine, daemons included, if that is allowed.
 
     Other load would be measured instead: a daemon that was just looked at is not preferred by
@@ -164,7 +164,7 @@ def _undisturbed() -> Iterator[str]:
 def goals() -> list[Goal]:
     """Mounts two bindfs, and compares within one run."""
     mount_fusectl()
-    with tempfile.TemporaryDirectory() as folder, _undisturbed() as how:
+    with tempfile.TemporaryDirectory() as folder, undisturbed() as how:
         rate, arms = trio.run(_measure, Path(folder))
     return [
         Goal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -12,21 +13,23 @@ class Goal:
     Attributes:
         name: what was measured.
         measured: the value.
-        limit: the most (or, with `at_least`, the least) it may be.
+        limit: the most (or, with `at_least`, the least) it may be; None: shown for comparison.
         unit: of both, "×" for a ratio.
         detail: what a reader needs to judge the value.
     """
 
     name: str
     measured: float
-    limit: float
+    limit: float | None
     unit: str
     detail: str = ""
     at_least: bool = False
 
     @property
     def met(self) -> bool:
-        """Whether the goal is met; NaN never is."""
+        """Whether the goal is met; NaN never is, and without a goal whatever was measured."""
+        if self.limit is None:
+            return not math.isnan(self.measured)
         if self.at_least:
             return self.measured >= self.limit
         return self.measured <= self.limit

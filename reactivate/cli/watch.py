@@ -7,15 +7,19 @@ import select
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reactivate.cli.console import talk
 from reactivate.cli.guest_options import positive
 from reactivate.cli.light import add_verb
-from reactivate.errors import ExitCode
+from reactivate.cli.state import State
+from reactivate.errors import ExitCode, WorkspaceError
 from reactivate.evidence import Pid
+
+if TYPE_CHECKING:
+    from reactivate.instrument.alerts import AlertShares
 
 INTERVAL_SECONDS = 1.0
 _LEAST_INTERVAL_SECONDS = 0.05
@@ -27,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
+    ctx: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
@@ -49,7 +54,7 @@ def watch(
     positive(interval, "--interval")
     if duration is not None:
         positive(duration, "--for")
-    pid = _process(what)
+    pid, shares = _process(what), _shares(ctx.obj)
     from reactivate.cli.watch_view import Alarm, view
     from reactivate.instrument.runtime import require_native
     from reactivate.run.attach import gone
@@ -59,7 +64,7 @@ def watch(
     looks = 0
     try:
         require_native(pid)
-        with StackView(pid) as stacks:
+        with StackView(pid, shares) as stacks:
             for _ in _moments(pid, max(interval, _LEAST_INTERVAL_SECONDS), duration, once=once):
                 picture = stacks.look()
                 shown.show(picture, alarm.raised(picture))
@@ -74,6 +79,19 @@ def watch(
         if not as_json:
             talk("")
     raise typer.Exit(int(ExitCode.DONE))
+
+
+def _shares(state: State) -> AlertShares:
+    """What this workspace calls an alert; without a workspace the usual."""
+    from reactivate.instrument.alerts import DEFAULT_SHARES, load
+
+    try:
+        workspace = state.workspace()
+    except WorkspaceError:
+        if state.workspace_path is not None:
+            raise
+        return DEFAULT_SHARES
+    return load(workspace.configs)
 
 
 def _process(what: str) -> Pid:

@@ -84,7 +84,6 @@ class AllocationTrace:
         self._folder = folder
         self._large_bytes = large_bytes
         self._stack = AsyncExitStack()
-        self._breakpoints_before = 0
         self._kernel: Tracer | NotMeasured = NotMeasured(reason="not begun")
         self._library: Tracer | NotMeasured = NotMeasured(reason="not begun")
 
@@ -109,6 +108,10 @@ class AllocationTrace:
         Raises:
             MeasurementError: a tracer did not come to its end.
         """
+        for tracer in (self._kernel, self._library):
+            if isinstance(tracer, Tracer):
+                # Each takes its time to take its probes away: first tell both, then wait.
+                tracer.tell_to_stop()
         return Allocations(
             kernel=await _counted(self._kernel),
             library=await _counted(self._library),
@@ -144,7 +147,6 @@ class AllocationTrace:
                 reason="the daemon has no glibc mapped: it is linked statically, or allocates "
                 "by other means"
             )
-        self._breakpoints_before = breakpoints(self._pid, code)
         return await self._stack.enter_async_context(
             tracing(
                 trace_probe(_LARGE_SCRIPT),
@@ -157,8 +159,12 @@ class AllocationTrace:
 
     async def _library_attached(self, tracer: Tracer | NotMeasured) -> Tracer | NotMeasured:
         if isinstance(tracer, Tracer):
-            code, wanted = self._library_code(), self._breakpoints_before + _FUNCTIONS
-            await tracer.wait_for(lambda: breakpoints(self._pid, code) >= wanted)
+            code = self._library_code()
+            # bpftrace reads what BEGIN said when all probes are attached. The breakpoints alone
+            # may be another tracer's: the kernel puts those into this process, too.
+            await tracer.wait_for(
+                lambda: tracer.has_said("begin") and breakpoints(self._pid, code) >= _FUNCTIONS
+            )
         return tracer
 
     def _library_code(self) -> list[MemoryMapping]:
@@ -196,6 +202,12 @@ def breakpoints(pid: Pid, code: Iterable[MemoryMapping]) -> int:
                 now == _BREAKPOINT != was for now, was in zip(present, original, strict=True)
             )
     return count
+
+
+def not_asked_for(reason: str, large_bytes: int) -> Allocations:
+    """Neither side was traced, and why."""
+    neither = NotMeasured(reason=reason)
+    return Allocations(kernel=neither, library=neither, large_bytes=large_bytes)
 
 
 async def _counted(tracer: Tracer | NotMeasured) -> Counted | NotMeasured:

@@ -1,4 +1,8 @@
-"""Running a bpftrace script beside a workload: started, known to be attached, stopped, read."""
+"""Running a bpftrace script beside a workload: started, known to be attached, stopped, read.
+
+bpftrace dies with the tool, even if that is killed: a tracer without its tool would go on to slow
+down every process on the machine, and fill the disk with what nobody reads.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,14 @@ from reactivate.instrument.tracefs import (
     mount_tracefs,
     tracefs_for_a_look,
 )
+from reactivate.target.process import KeptProcess, StartError, spawn
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
-_NUDGE_SECONDS = 0.5
+_ASK_AGAIN_SECONDS = 0.1
 _POLL_SECONDS = 0.005
 _LAST_LINES = 6
+_JSON_LINE = '{"type": "printf", "data": "'
 
 ENVIRONMENT = {
     # Events wait here until bpftrace reads them: 4 MiB per processor with pages of 4 KiB.
@@ -43,9 +49,14 @@ ENVIRONMENT = {
 class Tracer:
     """A running bpftrace and the file with what it says."""
 
-    def __init__(self, process: trio.Process, output: Path) -> None:
+    def __init__(self, process: KeptProcess, output: Path) -> None:
         self._process = process
         self.output = output
+
+    @property
+    def pid(self) -> Pid:
+        """Of bpftrace itself."""
+        return self._process.pid
 
     def lines(self) -> Iterator[str]:
         """What it has said so far, line by line; the last may be unfinished and is left out."""
@@ -55,8 +66,11 @@ class Tracer:
                     yield line.rstrip("\n")
 
     def has_said(self, word: str) -> bool:
-        """Whether one of the lines contains the word."""
-        return any(word in line for line in self.lines())
+        """Whether one of the lines that the script printed begins with the word.
+
+        Not what bpftrace says of itself: it speaks of "attached_probes" before they are.
+        """
+        return any(line.startswith((word, f"{_JSON_LINE}{word}")) for line in self.lines())
 
     async def wait_for(
         self,
@@ -71,7 +85,7 @@ class Tracer:
             MissingToolError: bpftrace ended, or did not get that far in time.
         """
         with trio.move_on_after(seconds):
-            while self._process.returncode is None:
+            while self._process.running():
                 if provoke is not None:
                     provoke()
                 if seen():
@@ -79,12 +93,16 @@ class Tracer:
                 await trio.sleep(_POLL_SECONDS)
         if seen():
             return
-        ended = self._process.returncode is not None
+        ended = not self._process.running()
         raise MissingToolError(
             "bpftrace ended at once" if ended else f"bpftrace saw nothing within {seconds:g} s",
             why="its last words:\n" + "\n".join(list(self.lines())[-_LAST_LINES:]),
             hint="reactivate doctor",
         )
+
+    def tell_to_stop(self) -> None:
+        """Ask it to print its maps and end; `stop` waits for that."""
+        self._process.signal_group(signal.SIGTERM)
 
     async def stop(self) -> None:
         """Ask it to print its maps and end; everything it said is in `output` afterwards.
@@ -92,18 +110,14 @@ class Tracer:
         Raises:
             MeasurementError: it had to be killed, so its result is incomplete.
         """
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
-        with trio.move_on_after(_STOP_SECONDS):
-            while self._process.returncode is None:
-                with trio.move_on_after(_NUDGE_SECONDS):
-                    await self._process.wait()
-                if self._process.returncode is None:
-                    # It looks at the signal only where its waiting was interrupted; one that came
-                    # while it was at work is not seen. To stop and go on interrupts, too.
-                    self._process.send_signal(signal.SIGSTOP)
-                    self._process.send_signal(signal.SIGCONT)
-            return
+        ends = trio.current_time() + _STOP_SECONDS
+        while trio.current_time() < ends:
+            # It looks at the signal only where its waiting was interrupted: one that came while
+            # it was at work is not seen, so it is asked again. SIGINT would kill it while it
+            # prints its maps; SIGTERM means the same and is harmless there.
+            self.tell_to_stop()
+            if await self._process.wait(_ASK_AGAIN_SECONDS):
+                return
         raise MeasurementError(
             f"bpftrace did not end within {_STOP_SECONDS:g} s",
             why="what it counted is lost",
@@ -137,23 +151,33 @@ async def tracing(
         found = bpftrace_availability()
         raise MissingToolError(f"{script.name} cannot be run: {found.detail}", hint=found.hint)
     narrowed = [] if only is None else ["-p", str(only)]
+    script = script.resolve()
     command = [program, "-B", "line", "-f", form, *narrowed, str(script), *map(str, arguments)]
-    with output.open("wb") as file:
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=os.environ | ENVIRONMENT,
-            start_new_session=True,
-        )
+    output.write_bytes(b"")
+    process: KeptProcess | None = None
     try:
+        try:
+            process = spawn(
+                command,
+                environment=os.environ | ENVIRONMENT,
+                # Not where we are: that may be the mount, which a tracer in it would keep.
+                folder=output.parent.resolve(),
+                log=output,
+                stack_limit_bytes=None,
+                traced=False,
+            )
+            await process.begin()
+        except StartError as error:
+            raise MissingToolError(f"{program} cannot be started", why=str(error)) from error
         yield Tracer(process, output)
     finally:
-        with trio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+        if process is not None:
+            with trio.CancelScope(shield=True):
+                if process.running():
+                    process.signal_group(signal.SIGKILL)
+                # It may be in the kernel, taking its probes away: nothing interrupts that.
+                await process.wait(_STOP_SECONDS)
+                process.release()
 
 
 def bpftrace_availability(*tracepoints: tuple[str, str]) -> Availability:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -52,6 +52,8 @@ class Bench:
         reporter: progress.
         times: how many times as often as usual each operation is repeated; the integration of
             all components runs for longer.
+        metrics: those that somebody asks for; None: all. What costs a run of its own and is
+            not among them may be `NotMeasured`, with that as the reason.
     """
 
     subject: Launcher
@@ -62,6 +64,7 @@ class Bench:
     references: Mapping[Role, Launcher] = field(default_factory=dict)
     settings: Mapping[str, float | int | str] = field(default_factory=dict)
     times: int = 1
+    metrics: Collection[str] | None = None
 
 
 @runtime_checkable

@@ -162,7 +162,7 @@ class Growth:
             before = await areas_of(pid)
             progress = Progress()
             watching = LiveAlerts(
-                pid, before, self._shares, where=progress.where, say=bench.reporter.alert
+                pid, before, self._shares, where=progress.where_at, say=bench.reporter.alert
             )
             async with recording(
                 pid, before, bench.folder, tracer, live=watching.touched

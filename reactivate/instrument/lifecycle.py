@@ -83,7 +83,8 @@ class Lifecycle:
         """One fresh mount, all operations `repeats` times, then wait until all is answered.
 
         A second fresh mount, all operations once, for the memory: probes in the C library slow
-        requests down, and the first use of anything is when memory is asked for.
+        requests down, and the first use of anything is when memory is asked for. Only if one of
+        its metrics is asked for.
         """
         traced = bpftrace_availability(*_TRACEPOINTS)
         mount_fusectl()
@@ -115,6 +116,8 @@ def _repeats(bench: Bench) -> int:
 async def _allocations(bench: Bench) -> Allocations:
     """What a fresh daemon asks for in one round of the workload."""
     large = int(bench.settings.get("large_bytes", LARGE_BYTES))
+    if bench.metrics is not None and not {allocations.MAPPED, allocations.LARGE} & {*bench.metrics}:
+        return allocations.not_asked_for("no criterion asks for it: it takes a second run", large)
     async with (
         bench.subject.mounted() as daemon,
         AllocationTrace(daemon.pid, bench.folder, large_bytes=large) as trace,

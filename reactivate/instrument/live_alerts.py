@@ -19,7 +19,8 @@ class RaisedAlert:
     Attributes:
         critical: whether it was the critical share; else the warning.
         depth_bytes: of the touch that passed it, from the top of the mapping.
-        during: the operation and repetition in flight, as the driving side knew it.
+        during: the operation and repetition that was under way when the page was touched, as
+            the driving side knew it.
         text: the sentence that was shown.
     """
 
@@ -37,7 +38,8 @@ class LiveAlerts:
         pid: the process.
         areas: its stacks when the workload began; those of new threads are looked up.
         shares: of a stack's limit, where an alert is due.
-        where: what is in flight.
+        where: what was under way at a moment of the monotonic clock (ns). A touch is read some
+            time after it happened, when the workload may be elsewhere.
         say: shows a line to whoever watches.
     """
 
@@ -47,7 +49,7 @@ class LiveAlerts:
         areas: Sequence[StackArea],
         shares: AlertShares,
         *,
-        where: Callable[[], str],
+        where: Callable[[int], str],
         say: Callable[[str], None],
     ) -> None:
         self.raised: list[RaisedAlert] = []
@@ -73,7 +75,7 @@ class LiveAlerts:
     def _raise(
         self, touch: Touch, area: StackArea, depth: int, share: float, *, critical: bool
     ) -> None:
-        during = self._where()
+        during = self._where(touch.time_ns)
         who = touch.chain[0].symbol if touch.chain else ""
         text = (
             f"{'critical' if critical else 'warning'}: {area.thread} thread {touch.tid} is beyond "

@@ -32,6 +32,11 @@ from reactivate.workload.drive import drive
 
 _INSTRUMENT_SECONDS = 60.0
 
+_SIDE_BY_SIDE = (("growth", "smallest_stack"), ("lifecycle", "perf"), ("massif", "memcheck"))
+"""Rows that go on beside each other: tracers mostly wait for the kernel to put their probes in and
+take them away. A run from which an overhead is told has the machine for itself all the same (see
+`Turns`), and so have all of the instruments that are in no row."""
+
 Procedure = Callable[[Shop], Awaitable[Calibrated]]
 
 PROCEDURES: Mapping[str, Procedure] = {
@@ -90,12 +95,22 @@ async def calibrate(
         shop = Shop(
             programs=programs, mounts=mounts, evidence=evidence, configs=configs, twin=Path()
         )
-        for done, name in enumerate(names):
-            reporter.advance(done, len(names), name)
-            begun = time.monotonic()
-            result = await _one(name, shop)
-            seconds = round(time.monotonic() - begun, 2)
-            found.append(dataclasses.replace(result, seconds=seconds))
+        rows = [[name for name in row if name in names] for row in _SIDE_BY_SIDE]
+        first = [name for name in names if not any(name in row for row in rows)]
+
+        async def each_of(row: Sequence[str]) -> None:
+            for name in row:
+                reporter.advance(len(found), len(names), name)
+                begun = time.monotonic()
+                result = await _one(name, shop)
+                seconds = round(time.monotonic() - begun, 2)
+                found.append(dataclasses.replace(result, seconds=seconds))
+
+        await each_of(first)
+        async with trio.open_nursery() as nursery:
+            for row in rows:
+                nursery.start_soon(each_of, row)
+    found.sort(key=lambda each: names.index(each.instrument))
     reporter.advance(len(names), len(names), "done")
     return Calibration(
         at=at.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -87,6 +87,7 @@ async def run_check(
             settings=workspace.instrument_settings(instrument.name),
             reporter=reporter,
             times=times,
+            metrics=frozenset(metrics),
         )
         found = await instrument.measure(bench)
         measurements += found

@@ -16,12 +16,24 @@ from enum import StrEnum
 from reactivate import procfs
 from reactivate.errors import PrivilegeError
 from reactivate.evidence import Address, Pid, Tid
+from reactivate.instrument.alerts import (
+    CRITICAL_SHARE,
+    DEFAULT_SHARES,
+    WARNING_SHARE,
+    AlertShares,
+)
 from reactivate.instrument.paint import StackMemory
 from reactivate.instrument.stack_areas import resident_bytes
 from reactivate.procfs import MemoryMapping, mapping_containing
 
-WARNING_SHARE = 0.75
-CRITICAL_SHARE = 0.90
+__all__ = [
+    "CRITICAL_SHARE",
+    "WARNING_SHARE",
+    "Level",
+    "Picture",
+    "StackLevel",
+    "StackView",
+]
 
 _MOST_LOOKS = 10
 _PAUSE_SECONDS = 0.001
@@ -31,11 +43,11 @@ class Level(StrEnum):
     """How near a stack is to its end."""
 
     CALM = "calm"
-    """Below 75 % of its limit."""
+    """Below the warning share of its limit (75 %, or what configs/ebpf.toml says)."""
     WARNING = "warning"
-    """From 75 %."""
+    """From the warning share on."""
     CRITICAL = "critical"
-    """From 90 %."""
+    """From the critical share on (90 %, or what configs/ebpf.toml says)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +61,7 @@ class StackLevel:
         limit_bytes: how deep its stack can become.
         resident_bytes: how deep it surely was by now: the lowest page that is there.
         now_bytes: how deep it is; None while it runs, when that cannot be seen.
+        shares: of its limit, from which on an alert is due.
     """
 
     tid: Tid
@@ -57,6 +70,7 @@ class StackLevel:
     limit_bytes: int
     resident_bytes: int
     now_bytes: int | None
+    shares: AlertShares = DEFAULT_SHARES
 
     @property
     def used_bytes(self) -> int:
@@ -71,9 +85,9 @@ class StackLevel:
     @property
     def level(self) -> Level:
         """See `Level`."""
-        if self.share >= CRITICAL_SHARE:
+        if self.share >= self.shares.critical:
             return Level.CRITICAL
-        return Level.WARNING if self.share >= WARNING_SHARE else Level.CALM
+        return Level.WARNING if self.share >= self.shares.warning else Level.CALM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +109,12 @@ class StackView:
 
     Args:
         pid: the process. Needs ptrace access to it.
+        shares: of a thread's limit, from which on an alert is due; see `instrument.alerts`.
     """
 
-    def __init__(self, pid: Pid) -> None:
+    def __init__(self, pid: Pid, shares: AlertShares = DEFAULT_SHARES) -> None:
         self.pid = pid
+        self._shares = shares
         self._memory = StackMemory(pid)
         self._stacks: dict[Tid, tuple[int, Address]] = {}
         self._start_ticks = 0
@@ -173,4 +189,5 @@ class StackView:
             limit_bytes=room if main else mapping.size_bytes,
             resident_bytes=resident_bytes(self._memory, mapping),
             now_bytes=mapping.end - call.sp if call is not None and inside else None,
+            shares=self._shares,
         )

@@ -14,6 +14,8 @@ from guest_verbs import command, environment, reactivate
 from guests import running_bindfs
 from known_depth import running
 
+from reactivate.workspace import create
+
 
 def test_one_look_is_one_json_object(tmp_path: Path) -> None:
     with running("depth", "pthread") as program:
@@ -124,3 +126,21 @@ def test_what_cannot_be_watched_says_so(tmp_path: Path) -> None:
 
 def test_help_has_an_example(tmp_path: Path) -> None:
     assert "Example: reactivate watch" in reactivate("watch", "--help", folder=tmp_path).out
+
+
+def test_the_workspace_says_what_an_alert_is(tmp_path: Path) -> None:
+    settings = create(tmp_path / "campaign", "model").configs / "ebpf.toml"
+    with running("depth", "main") as program:
+        program.ask("2000000")  # a quarter of the usual 8 MiB
+        options = ("watch", str(program.pid), "--once", "--json")
+        seen = []
+        for percent in (75, 10):
+            settings.write_text(f"[alerts]\nwarning_percent = {percent}\n")
+            done = reactivate(*options, folder=tmp_path / "campaign")
+            assert done.code == 0, done.err
+            seen.append([t["level"] for t in done.json["threads"] if t["thread"] == "main"])
+        settings.write_text("[alerts]\nwarning_percent = 95\n")
+        refused = reactivate(*options, folder=tmp_path / "campaign")
+    assert seen == [["calm"], ["warning"]]
+    assert refused.code == 2
+    assert "ebpf.toml" in refused.json["what"]

@@ -132,3 +132,23 @@ def test_a_side_that_cannot_be_traced_leaves_the_other_alone() -> None:
     assert "sys_enter_mmap" in mapped.value.reason
     assert large.value == 2
     assert "not_measured" in as_json(found)["kernel"]
+
+
+@pytest.mark.root
+def test_another_tracer_of_the_same_library_is_not_in_the_way(
+    tracepoints: None, tmp_path: Path
+) -> None:
+    """The kernel puts one tracer's breakpoints into processes that only another one traces."""
+    (tmp_path / "other").mkdir()
+
+    async def main() -> Allocations:
+        with program() as bystander:
+            async with AllocationTrace(bystander.pid, tmp_path / "other"):
+                with program() as running:
+                    async with AllocationTrace(running.pid, tmp_path) as trace:
+                        await trio.to_thread.run_sync(running.do, f"malloc {3 * MIB}")
+                        return await trace.stop()
+
+    found = trio.run(main)
+    assert isinstance(found.library, Counted)
+    assert found.library.calls == {"malloc": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -174,3 +175,33 @@ def test_an_error_of_the_daemon_is_counted(
     errors = found["requests.errors"].value
     assert isinstance(errors, int)
     assert errors >= 3
+
+
+@pytest.mark.fuse
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("asked", "mounts"),
+    [(frozenset({"requests.errors"}), 1), (frozenset({"memory.large_allocations"}), 2)],
+)
+def test_memory_is_traced_on_its_own_mount_only_if_somebody_asks(
+    needs_fuse: None, needs_root: None, tmp_path: Path, asked: frozenset[str], mounts: int
+) -> None:
+    if not bpftrace_availability(("fuse", "fuse_request_send")).ready:
+        pytest.skip("the fuse tracepoints are not there")
+    folders: set[Path] = set()
+
+    def remember(folder: Path, repetition: int) -> None:
+        folders.add(folder)
+
+    operation = Operation(name="looking", suite="t", opcodes=(), run=remember)
+    whole = bench(tmp_path, (operation,), repeats=1)
+    found = by_metric(trio.run(Lifecycle().measure, dataclasses.replace(whole, metrics=asked)))
+    assert len(folders) == mounts
+    assert isinstance(found["requests.total"].value, int)
+    for metric in ("memory.mapped", "memory.large_allocations"):
+        value = found[metric].value
+        if mounts == 2:
+            assert isinstance(value, int)
+        else:
+            assert isinstance(value, NotMeasured)
+            assert "no criterion asks for it" in value.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from trace_programs import depths
 
 from reactivate.evidence import Address, Pid, Tid
 from reactivate.instrument.alerts import DEFAULT_SHARES
-from reactivate.instrument.growth import areas_of
+from reactivate.instrument.contract import Bench
+from reactivate.instrument.growth import Growth, areas_of
 from reactivate.instrument.live_alerts import LiveAlerts
 from reactivate.instrument.stack_areas import StackArea
 from reactivate.instrument.touch import Caller, Touch
 from reactivate.instrument.touches import recording
+from reactivate.run.calibrate.orders import Order, calm
+from reactivate.run.calibrate.programs import Obedient, build, limit_bytes
+from reactivate.workload.operation import Operation
 
 KIB = 1024
 TOP = 0x7FFE_0000_0000
@@ -41,7 +46,7 @@ def test_warning_and_critical_while_it_runs(
             areas = await areas_of(subject.pid)
             (limit,) = [a.limit_bytes for a in areas if a.thread == thread]
             alerts = LiveAlerts(
-                subject.pid, areas, DEFAULT_SHARES, where=lambda: "it, repetition 0",
+                subject.pid, areas, DEFAULT_SHARES, where=lambda _: "it, repetition 0",
                 say=said.append,
             )  # fmt: skip
             async with recording(subject.pid, areas, tmp_path, "bpftrace", live=alerts.touched):
@@ -63,6 +68,61 @@ def test_warning_and_critical_while_it_runs(
     assert "in walk+" in warning
     assert critical.startswith("critical:")
     assert "90%" in critical
+
+
+class Hearing:
+    """A reporter that tells whoever waits that it has heard an alert."""
+
+    def __init__(self) -> None:
+        self.alerts: list[str] = []
+        self.two = threading.Event()
+
+    def advance(self, done: int, total: int, doing: str) -> None:
+        """Nobody asks."""
+
+    def alert(self, text: str) -> None:
+        self.alerts.append(text)
+        if len(self.alerts) == 2:
+            self.two.set()
+
+
+@pytest.mark.fuse
+@pytest.mark.root
+@pytest.mark.parametrize("thread", [False, True], ids=["main", "worker"])
+def test_the_reporter_hears_it_before_the_run_is_over(
+    needs_fuse: None, needs_root: None, tmp_path: Path, project_root: Path, thread: bool
+) -> None:
+    """The workload itself waits for the alerts, between one operation and the next."""
+    if shutil.which("bpftrace") is None:
+        pytest.skip("bpftrace is not installed")
+    reporter, heard = Hearing(), list[bool]()
+
+    def wait(folder: Path, repetition: int) -> None:
+        heard.append(reporter.two.wait(20))
+
+    deep = Order(name="deep", text=f"block {int(0.95 * limit_bytes())}")
+    waiting = Operation(name="waiting", suite="it", opcodes=(), run=wait)
+    before = calm("before").operation
+    (tmp_path / "evidence").mkdir()
+
+    async def main() -> None:
+        programs = await build(project_root / "probes" / "groundtruth", tmp_path / "built")
+        daemon = Obedient(programs.path("obedient", "O2"), tmp_path, thread=thread)
+        await Growth().measure(
+            Bench(
+                subject=daemon,
+                operations=(before, deep.operation, waiting),
+                folder=tmp_path / "evidence",
+                reporter=reporter,
+                settings={"repeats": 1, "tracer": "bpftrace"},
+            )
+        )
+
+    trio.run(main)
+    assert heard == [True]
+    assert [text.partition(":")[0] for text in reporter.alerts] == ["warning", "critical"]
+    kind = "worker" if thread else "main"
+    assert all(f"{kind} thread" in text and "during deep" in text for text in reporter.alerts)
 
 
 def area(**changes: object) -> StackArea:
@@ -87,7 +147,9 @@ def test_each_stack_has_its_own_limit() -> None:
         tid=Tid(8), main=False, start=Address(small_top - 100 * KIB), end=Address(small_top),
         limit_bytes=100 * KIB,
     )  # fmt: skip
-    alerts = LiveAlerts(Pid(7), [area(), small], DEFAULT_SHARES, where=lambda: "", say=said.append)
+    alerts = LiveAlerts(
+        Pid(7), [area(), small], DEFAULT_SHARES, where=lambda _: "", say=said.append
+    )
     alerts.touched(touch(750 * KIB))
     assert said == []
     alerts.touched(touch(80 * KIB, 8, top=small_top))
@@ -101,7 +163,7 @@ def test_each_stack_has_its_own_limit() -> None:
 
 def test_a_touch_of_other_memory_is_no_alert() -> None:
     said: list[str] = []
-    alerts = LiveAlerts(Pid(7), [area()], DEFAULT_SHARES, where=lambda: "", say=said.append)
+    alerts = LiveAlerts(Pid(7), [area()], DEFAULT_SHARES, where=lambda _: "", say=said.append)
     alerts.touched(touch(-4096))
     alerts.touched(touch(5000 * KIB))
     assert said == []

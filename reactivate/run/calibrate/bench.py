@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from reactivate.evidence import Measurement
 from reactivate.instrument.contract import Bench, Configurable, Instrument
@@ -28,6 +31,30 @@ class Listener:
         self.alerts.append(text)
 
 
+class Turns:
+    """Runs that may be beside each other, and runs that want the machine for themselves."""
+
+    def __init__(self) -> None:
+        self._changed = trio.Condition()
+        self._beside = 0
+        self._alone = False
+
+    @asynccontextmanager
+    async def turn(self, *, alone: bool) -> AsyncIterator[None]:
+        """Wait until it may begin; the body is the run."""
+        async with self._changed:
+            while self._alone or (alone and self._beside):
+                await self._changed.wait()
+            self._alone, self._beside = alone, self._beside + (not alone)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                async with self._changed:
+                    self._alone, self._beside = False, self._beside - (not alone)
+                    self._changed.notify_all()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
     """What calibrating an instrument needs.
@@ -38,6 +65,7 @@ class Shop:
         evidence: existing folder for the evidence of all instruments.
         configs: settings files of the workspace.
         twin: folder of a mounted daemon that no instrument looks at.
+        turns: who runs when.
     """
 
     programs: Programs
@@ -45,6 +73,7 @@ class Shop:
     evidence: Path
     configs: Path
     twin: Path
+    turns: Turns = field(default_factory=Turns)
 
     async def measure(
         self,
@@ -55,6 +84,8 @@ class Shop:
         optimised: str = "O2",
         thread: bool = False,
         listener: Listener | None = None,
+        metrics: Collection[str] | None = None,
+        timed: bool = False,
         **settings: float | int | str,
     ) -> tuple[Measurement, ...]:
         """Let an instrument measure these operations.
@@ -66,6 +97,8 @@ class Shop:
             optimised: how the daemon was compiled.
             thread: it serves on a second thread.
             listener: hears its alerts.
+            metrics: see `Bench.metrics`.
+            timed: the overhead is told from this run; nothing of ours runs beside it.
             settings: in place of the instrument's table of configs/instruments.toml.
         """
         if isinstance(instrument, Configurable):
@@ -75,16 +108,18 @@ class Shop:
         daemon = Obedient(
             self.programs.path("obedient", optimised), self.mounts, thread=thread
         )  # fmt: skip
-        return await instrument.measure(
-            Bench(
-                subject=daemon,
-                operations=operations,
-                folder=folder,
-                reporter=listener or Listener(),
-                evidence_prefix=f"{instrument.name}/{run}/",
-                settings=settings,
+        async with self.turns.turn(alone=timed):
+            return await instrument.measure(
+                Bench(
+                    subject=daemon,
+                    operations=operations,
+                    folder=folder,
+                    reporter=listener or Listener(),
+                    evidence_prefix=f"{instrument.name}/{run}/",
+                    settings=settings,
+                    metrics=metrics,
+                )
             )
-        )
 
     def folder(self, instrument: str, run: str) -> Path:
         """Where the evidence of a run lies."""

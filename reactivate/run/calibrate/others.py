@@ -25,6 +25,8 @@ _ALLOCATED = 64 * _MIB
 _PAUSE_MS = 20
 _LEAKED = 1000
 _EIO = 5
+_REQUESTS = ("requests.total", "requests.errors", "requests.unanswered")
+"""Of lifecycle's metrics those that are calibrated; the others take a run of their own."""
 
 
 async def lifecycle(shop: Shop) -> Calibrated:
@@ -32,12 +34,15 @@ async def lifecycle(shop: Shop) -> Calibrated:
     made = instrument("lifecycle")
     quiet = calm(twin=shop.twin)
     failing = Order(name="fail", text=f"fail {_EIO}", refused=True)
-    without = await shop.measure(made, [quiet.operation], "without", repeats=1)
+    without = await shop.measure(
+        made, [quiet.operation], "without", metrics=_REQUESTS, timed=True, repeats=1
+    )  # fmt: skip
     repeats = 3
     planted = await shop.measure(
         made,
         [failing.operation, release_unanswered()],
         "planted",
+        metrics=_REQUESTS,
         repeats=repeats,
         settle_seconds=0.1,
     )
@@ -164,7 +169,7 @@ async def memcheck(shop: Shop) -> Calibrated:
     quiet = calm(twin=shop.twin)
     leak = Order(name="leak", text=f"leak {_LEAKED}")
     beyond = Order(name="beyond", text="beyond 64")
-    without = await shop.measure(made, [quiet.operation], "without")
+    without = await shop.measure(made, [quiet.operation], "without", timed=True)
     planted = await shop.measure(made, [leak.operation, beyond.operation], "planted")
     leaked = value_of(planted, "memory.leaked")
     return Calibrated(
@@ -194,7 +199,7 @@ async def perf(shop: Shop) -> Calibrated:
     made = instrument("perf")
     quiet = calm(twin=shop.twin)
     allocate = Order(name="allocate", text=f"allocate {_ALLOCATED}")
-    without = await shop.measure(made, [quiet.operation], "without")
+    without = await shop.measure(made, [quiet.operation], "without", timed=True)
     planted = await shop.measure(made, [allocate.operation], "planted")
     grown = value_of(planted, "perf.rss_growth")
     slack = resident_slack_bytes()

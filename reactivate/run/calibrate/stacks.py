@@ -120,7 +120,7 @@ async def growth(shop: Shop) -> Calibrated:
     made = instrument("growth")
     cases: list[Case] = []
     quiet = calm(twin=shop.twin)
-    without = await shop.measure(made, [quiet.operation], "without", repeats=1)
+    without = await shop.measure(made, [quiet.operation], "without", timed=True, repeats=1)
     block = Order(name="block", text=f"block {_MIB}", attribute="depth")
     worker = await shop.measure(made, [block.operation], "worker", thread=True, repeats=2)
     filled = Order(name="fill", text="fill")
@@ -291,7 +291,7 @@ async def massif(shop: Shop) -> Calibrated:
     made = instrument("massif")
     quiet = calm(twin=shop.twin)
     walk = Order(name="walk", text=f"walk {_WALK}", attribute="below")
-    without = await shop.measure(made, [quiet.operation], "without")
+    without = await shop.measure(made, [quiet.operation], "without", timed=True)
     planted = await shop.measure(made, [walk.operation], "planted")
     said = value_of(planted, "stack.massif_operation")
     return Calibrated(

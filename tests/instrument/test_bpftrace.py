@@ -1,0 +1,171 @@
+"""bpftrace beside a workload: gone with the tool, and at its end when it is told to."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from reactivate.errors import MissingToolError
+from reactivate.evidence import Pid
+from reactivate.instrument.bpftrace import Tracer, bpftrace_availability, tracing
+from reactivate.instrument.probe_files import trace_probe
+from reactivate.instrument.touches import _Canary
+
+TOOL = """
+import os, sys, trio
+from pathlib import Path
+from reactivate.instrument.bpftrace import tracing
+from reactivate.instrument.probe_files import trace_probe
+
+async def main():
+    script = trace_probe("memory_calls.bt")
+    async with tracing(script, (os.getpid(), 0, 1), Path(sys.argv[1])) as tracer:
+        await tracer.wait_for(lambda: tracer.has_said("begin"))
+        print(tracer.pid, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+@pytest.fixture
+def bpftrace(needs_root: None) -> None:
+    there = bpftrace_availability(("exceptions", "page_fault_user"))
+    if not there.ready:
+        pytest.skip(there.detail)
+
+
+@contextmanager
+def tool(output: Path) -> Iterator[tuple[subprocess.Popen[str], Pid]]:
+    """A process that uses a tracer, and the tracer's number."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TOOL, str(output)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, Pid(int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+def has_ended(pidfd: int, seconds: float) -> bool:
+    return bool(select.select([pidfd], [], [], seconds)[0])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_dies_with_the_tool(bpftrace: None, tmp_path: Path, number: signal.Signals) -> None:
+    with tool(tmp_path / "output") as (process, pid):
+        pidfd = os.pidfd_open(pid)
+        try:
+            assert not has_ended(pidfd, 0)
+            process.send_signal(number)
+            process.wait(timeout=10)
+            assert has_ended(pidfd, 10), "bpftrace runs on without its tool"
+        finally:
+            os.close(pidfd)
+
+
+@pytest.mark.root
+def test_it_comes_to_its_end_though_it_is_told_while_it_is_at_work(
+    bpftrace: None, tmp_path: Path
+) -> None:
+    """It looks for a signal only where it waits, and a flood of events leaves it no time to."""
+
+    async def main() -> None:
+        with _Canary() as canary:
+            arguments = (0, 0, 1, os.getpid(), canary.start, canary.end)
+            script = trace_probe("stack_growth.bt")
+            async with tracing(script, arguments, tmp_path / "output") as tracer:
+                await tracer.wait_for(lambda: bool(canary.seen(tracer)), provoke=canary.touch)
+                for _ in range(8000):
+                    canary.touch()
+                await tracer.stop()
+                check(tracer)
+
+    def check(tracer: Tracer) -> None:
+        assert list(tracer.lines())[-3:].count("end") == 1
+        assert not Path(f"/proc/{tracer.pid}").exists() or _is_zombie(tracer.pid)
+
+    trio.run(main)
+
+
+def _is_zombie(pid: Pid) -> bool:
+    return " Z " in Path(f"/proc/{pid}/stat").read_text()
+
+
+@pytest.mark.root
+def test_leaving_early_ends_it(bpftrace: None, tmp_path: Path) -> None:
+    pids: list[Pid] = []
+
+    async def main() -> None:
+        script = trace_probe("memory_calls.bt")
+        with trio.move_on_after(30) as scope:
+            async with tracing(script, (1, 0, 1), tmp_path / "output") as tracer:
+                pids.append(tracer.pid)
+                await tracer.wait_for(lambda: tracer.has_said("begin"))
+                scope.cancel()
+                await trio.sleep_forever()
+
+    trio.run(main)
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.root
+def test_one_that_ends_at_once_is_an_error_with_its_words(bpftrace: None, tmp_path: Path) -> None:
+    script = tmp_path / "wrong.bt"
+    script.write_text("nonsense {")
+
+    async def main() -> None:
+        async with tracing(script, (), tmp_path / "output") as tracer:
+            await tracer.wait_for(lambda: False)
+
+    with pytest.raises(MissingToolError, match="ended at once") as raised:
+        trio.run(main)
+    assert "nonsense" in raised.value.why
+
+
+@pytest.mark.root
+def test_a_program_that_cannot_be_started_is_named(
+    bpftrace: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "bin" / "bpftrace"
+    broken.parent.mkdir()
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+    assert shutil.which("bpftrace") == str(broken)
+
+    async def main() -> None:
+        async with tracing(trace_probe("memory_calls.bt"), (), tmp_path / "output"):
+            pytest.fail("it was started")
+
+    with pytest.raises(MissingToolError, match="cannot be started"):
+        trio.run(main)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_bpftrace_says_of_itself_is_not_the_scripts_word(
+    bpftrace: None, tmp_path: Path, form: str
+) -> None:
+    """It announces its probes before it attaches them."""
+
+    async def main() -> None:
+        script = trace_probe("memory_calls.bt")
+        async with tracing(script, (1, 0, 1), tmp_path / "output", form=form) as tracer:
+            await tracer.wait_for(lambda: tracer.has_said("begin"))
+            assert any("ttach" in line for line in tracer.lines())
+            assert not tracer.has_said("attached")
+
+    trio.run(main)
