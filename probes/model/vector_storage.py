@@ -13,6 +13,9 @@ from model.library import ConfigurationFault, Library, check
 
 DIMENSIONS_MAX = 4096
 
+CONSTRUCTORS = {"heap": "vector_storage_create", "stack": "vector_storage_create_on_stack"}
+"""The C function for each value of `initialisation`."""
+
 Handle = ctypes.c_void_p
 
 
@@ -50,6 +53,14 @@ def whole_number(
     return value
 
 
+def _initialisation(settings: Settings) -> str:
+    value = settings.get("initialisation", "heap")
+    if value not in CONSTRUCTORS:
+        listed = " or ".join(f'"{name}"' for name in CONSTRUCTORS)
+        raise ConfigurationFault(f"[vector_storage] initialisation is {value!r}, expected {listed}")
+    return str(value)
+
+
 class VectorStorage(Extension):
     """Stores the vectors of every `.vec` file, one vector per line.
 
@@ -71,12 +82,13 @@ class VectorStorage(Extension):
             ConfigurationFault: a setting is unknown or out of range.
         """
         super().__init__(library, settings, peers)
-        refuse_unknown(self.name, settings, ("dimensions",))
+        refuse_unknown(self.name, settings, ("dimensions", "initialisation"))
         self.dimensions = whole_number(self.name, settings, "dimensions", 128, 1, DIMENSIONS_MAX)
         self._c = library.functions
         declare(self._c)
         self.store = Handle()
-        check(self._c.vector_storage_create(self.dimensions, ctypes.byref(self.store)))
+        create = getattr(self._c, CONSTRUCTORS[_initialisation(settings)])
+        check(create(self.dimensions, ctypes.byref(self.store)))
 
     def closed(self, path: str, content: bytes) -> bytes | None:
         """Take the file's lines as its vectors.
@@ -166,6 +178,7 @@ def declare(functions: ctypes.CDLL) -> None:
     number, numbers = ctypes.c_uint32, ctypes.POINTER(ctypes.c_float)
     signatures: dict[str, tuple[object, tuple[object, ...]]] = {
         "create": (ctypes.c_int, (number, ctypes.POINTER(Handle))),
+        "create_on_stack": (ctypes.c_int, (number, ctypes.POINTER(Handle))),
         "destroy": (None, (Handle,)),
         "put": (ctypes.c_int64, (Handle, text, text, size)),
         "remove": (ctypes.c_int, (Handle, text)),

@@ -12,8 +12,11 @@ from pathlib import PurePath
 
 from reactivate.evidence import Address
 
-_LONGEST_CYCLE = 4
+_LONGEST_CYCLE = 16
 """Functions that call each other in a ring of at most this many are folded together."""
+
+_MOST_NAMES = 4
+"""Of a ring, in its row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class Chain:
         stopped: why unwinding ended before the thread's start, "" if it did not.
     """
 
-    frames: tuple[Frame, ...]
+    frames: Sequence[Frame]
     deepest: Address
     start: Address
     top: Address
@@ -144,7 +147,9 @@ class Row:
     @property
     def location(self) -> str:
         """`walk × 412 (2,304 each)`, or the function's name."""
-        name = " → ".join(self.functions)
+        name = " → ".join(self.functions[:_MOST_NAMES])
+        if len(self.functions) > _MOST_NAMES:
+            name += f" → {len(self.functions) - _MOST_NAMES} more"
         if self.count == 1:
             return name
         if self.smallest_bytes == self.largest_bytes:
@@ -155,9 +160,10 @@ class Row:
 def fold(chain: Chain) -> tuple[Row, ...]:
     """Recursion folded into one row each, innermost first.
 
-    A row repeats one function, or up to four that call each other in a ring.
+    A row repeats one function, or up to sixteen that call each other in a ring: an interpreter
+    takes eight to call itself.
     """
-    frames = chain.frames
+    frames = tuple(chain.frames)
     identities = [_identity(frame) for frame in frames]
     rows: list[Row] = []
     at = 0

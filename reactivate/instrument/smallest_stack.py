@@ -156,7 +156,7 @@ async def one_run(bench: Bench, limit_bytes: int, *, strict: bool) -> Run:
     except (MountError, DaemonHungError, MeasurementError) as error:
         if strict and isinstance(error, MeasurementError):
             raise
-        cause = Cause(kind=DeathKind.OTHER, text=error.what)
+        cause = Cause(kind=DeathKind.UNKNOWN, text=error.what)
         return _died(limit_bytes, stage, progress, cause)
     faults = daemon.faults()
     if faults:

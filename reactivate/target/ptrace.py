@@ -10,9 +10,12 @@ import os
 import platform
 import signal
 import struct
+from dataclasses import replace
 from pathlib import Path
 
-from reactivate.evidence import Address, Tid
+from reactivate.evidence import Address, Pid, Tid
+from reactivate.procfs import parse_maps, parse_stack_limit
+from reactivate.target import snapshot
 from reactivate.target.model import Fault
 
 _CONT = 7
@@ -24,19 +27,33 @@ _NT_PRSTATUS = 1
 _OPTIONS = 0x8 | 0x100000
 """PTRACE_O_TRACECLONE (new threads are followed too) and PTRACE_O_EXITKILL."""
 
+SI_KERNEL = 0x80
+"""`si_code` of a signal that the kernel forced; its address means nothing (sigaction(2))."""
+
 _EVENT_STOP = 128
 _WALL = 0x40000000
 _WNOTHREAD = 0x20000000
 _MOST_FAULTS = 64
+"""The last so many are kept: what a runtime survives comes first, what it dies of last."""
+
+_MOST_SNAPSHOTS = 64
+_KEPT_SNAPSHOTS = 2
+"""The one it dies of, and the one before: a handler that reports an overflow aborts after it."""
 
 _DEADLY = frozenset(
-    {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS}
-)
+    {
+        signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT,
+        signal.SIGSYS, signal.SIGTRAP, signal.SIGXFSZ, signal.SIGXCPU,
+    }
+)  # fmt: skip
 _WITH_ADDRESS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 _POINTERS = {"x86_64": (19, 16), "aarch64": (31, 32)}
 """Where user_regs_struct holds the stack and instruction pointer, in 8-byte words."""
+
+_MACHINES = {"x86_64": 62, "aarch64": 183}
+"""ELF machine numbers."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.restype = ctypes.c_long
@@ -67,12 +84,20 @@ def seize(pid: int) -> None:
     call(_SEIZE, pid, 0, _OPTIONS)
 
 
-def follow(pid: int, faults: list[Fault]) -> None:
+def follow(pid: int, faults: list[Fault], autopsy: Path | None = None) -> None:
     """Pass signals on until the process has ended, and note the deadly ones.
 
     The ended process is left for the caller to reap.
+
+    Args:
+        pid: the process that this thread has seized.
+        faults: is filled, oldest first; the last 64 are kept.
+        autopsy: existing folder for what explains a death (see `snapshot.take`): before a deadly
+            signal is passed on, the thread's registers and stack are copied there, and
+            `death.json` describes the latest such copy. Nothing runs in the process for it.
     """
     options = os.WEXITED | os.WSTOPPED | os.WNOWAIT | _WALL | _WNOTHREAD
+    follower = _Follower(pid, faults, autopsy)
     while True:
         event = os.waitid(os.P_ALL, 0, options)
         if event is None:
@@ -82,22 +107,88 @@ def follow(pid: int, faults: list[Fault]) -> None:
         tid, status = os.waitpid(event.si_pid, _WALL | _WNOTHREAD)
         if os.WIFSTOPPED(status):
             try:
-                _pass_on(pid, tid, status, faults)
+                follower.pass_on(tid, status)
             except ProcessLookupError:
                 continue  # killed meanwhile; its end comes next
 
 
-def _pass_on(pid: int, tid: int, status: int, faults: list[Fault]) -> None:
-    number, event = os.WSTOPSIG(status), status >> 16
-    if event == _EVENT_STOP and number in _STOPPING:
-        call(_LISTEN, tid)
-        return
-    if event:
-        call(_CONT, tid)
-        return
-    if number in _DEADLY and len(faults) < _MOST_FAULTS:
-        faults.append(fault(pid, tid, number))
-    call(_CONT, tid, 0, number)
+class _Follower:
+    """What is remembered between the stops of a process."""
+
+    def __init__(self, pid: int, faults: list[Fault], autopsy: Path | None) -> None:
+        self._pid = pid
+        self._faults = faults
+        self._autopsy = autopsy
+        self._snapshots = 0
+        self._passed: dict[int, tuple[int, list[int]]] = {}
+        """Thread → the signal that was passed on to it last, and its registers then."""
+
+    def pass_on(self, tid: int, status: int) -> None:
+        number, event = os.WSTOPSIG(status), status >> 16
+        if event == _EVENT_STOP and number in _STOPPING:
+            call(_LISTEN, tid)
+            return
+        if event:
+            call(_CONT, tid)
+            return
+        if number in _DEADLY:
+            seen = fault(self._pid, tid, number)
+            seen = replace(seen, delivering=self._delivering(tid, seen))
+            self._faults.append(self._with_snapshot(seen))
+            del self._faults[:-_MOST_FAULTS]
+        if platform.machine() in _POINTERS:
+            self._passed[tid] = (number, registers(tid))
+        call(_CONT, tid, 0, number)
+
+    def _delivering(self, tid: int, seen: Fault) -> int:
+        """The signal whose handler could not be entered, 0 if that is not what happened.
+
+        A signal's frame is put on the stack by the kernel. If it cannot, it forces SIGSEGV on
+        the thread, which has run no instruction since the signal was passed on.
+        """
+        passed = self._passed.get(tid)
+        if passed is None or seen.code != SI_KERNEL or seen.signal != signal.SIGSEGV:
+            return 0
+        number, words = passed
+        same = all(
+            words[place] == pointer
+            for place, pointer in zip(
+                _POINTERS[platform.machine()],
+                (seen.stack_pointer, seen.instruction_pointer),
+                strict=True,
+            )
+        )
+        return number if same else 0
+
+    def _with_snapshot(self, seen: Fault) -> Fault:
+        """The fault with the place of its snapshot, or why there is none. Never raises OSError."""
+        folder, machine = self._autopsy, _MACHINES.get(platform.machine())
+        if folder is None:
+            return seen
+        if machine is None or seen.stack_pointer is None or seen.instruction_pointer is None:
+            return replace(seen, unexplained="registers of this processor are not known")
+        if self._snapshots >= _MOST_SNAPSHOTS:
+            return replace(seen, unexplained=f"it survived {_MOST_SNAPSHOTS} such signals before")
+        self._snapshots += 1
+        stopped = snapshot.Stopped(
+            pid=Pid(self._pid),
+            tid=seen.tid,
+            signal=seen.signal,
+            code=seen.code,
+            address=seen.address,
+            stack_pointer=seen.stack_pointer,
+            instruction_pointer=seen.instruction_pointer,
+            registers=_register_bytes(seen.tid),
+            machine=machine,
+            mappings=parse_maps(seen.maps),
+        )
+        try:
+            record = snapshot.take(stopped, folder, f"death-{self._snapshots}")
+        except (OSError, LookupError) as error:
+            # A full disk is a reason to have no explanation, not to lose the death.
+            return replace(seen, unexplained=str(error))
+        snapshot.forget(folder, f"death-{self._snapshots - _KEPT_SNAPSHOTS}")
+        return replace(seen, autopsy=record)
 
 
 def fault(pid: int, tid: int, number: int) -> Fault:
@@ -115,6 +206,9 @@ def fault(pid: int, tid: int, number: int) -> Fault:
         stack_pointer=stack_pointer,
         instruction_pointer=instruction_pointer,
         maps=Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape"),
+        stack_limit_bytes=parse_stack_limit(
+            Path(f"/proc/{pid}/limits").read_text(encoding="ascii", errors="replace")
+        ),
     )
 
 
@@ -128,8 +222,17 @@ def pointers(tid: int) -> tuple[Address | None, Address | None]:
 
 
 def registers(tid: int) -> list[int]:
-    """The general registers of a stopped thread, in the order of user_regs_struct."""
+    """The general registers of a stopped thread, in the order of user_regs_struct.
+
+    Zeros follow up to 128 words.
+    """
+    data = _register_bytes(tid)
+    return [*struct.unpack(f"={len(data) // 8}Q", data), *([0] * (128 - len(data) // 8))]
+
+
+def _register_bytes(tid: int) -> bytes:
+    """struct user_regs_struct as the kernel gives it."""
     words = (ctypes.c_uint64 * 128)()
     vector = _Vector(ctypes.addressof(words), ctypes.sizeof(words))
     call(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
-    return list(words)
+    return bytes(words)[: vector.length]

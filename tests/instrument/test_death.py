@@ -59,19 +59,21 @@ def test_thread_overflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "signal", "words"),
+    ("mode", "kind", "signal", "words"),
     [
-        ("null", "SIGSEGV", "at address 0x0, which is not below its stack"),
-        ("below", "SIGSEGV", "which is not below its stack"),
-        ("sent", "SIGSEGV", "another process or it itself had sent"),
-        ("abort", "SIGABRT", "was killed by SIGABRT"),
-        ("kill", "SIGKILL", "was killed by SIGKILL"),
-        ("exit", "", 'exited with status 3; its last words: "deaths: asked to fail"'),
+        ("null", "segfault", "SIGSEGV", "at address 0x0, which is not below its stack"),
+        ("below", "segfault", "SIGSEGV", "which is not below its stack"),
+        ("sent", "killed", "SIGSEGV", "another process or it itself had sent"),
+        ("abort", "abort", "SIGABRT", "was killed by SIGABRT"),
+        ("kill", "killed", "SIGKILL", "was killed by SIGKILL"),
+        ("exit", "exit", "", 'exited with status 3; its last words: "deaths: asked to fail"'),
     ],
 )
-def test_everything_else_is_no_overflow(mode: str, signal: str, words: str, tmp_path: Path) -> None:
+def test_everything_else_is_no_overflow(
+    mode: str, kind: str, signal: str, words: str, tmp_path: Path
+) -> None:
     cause = die(mode, tmp_path)
-    assert cause.kind is DeathKind.OTHER
+    assert cause.kind is DeathKind(kind)
     assert cause.signal == signal
     assert words in cause.text
     assert cause.distance_bytes == 0
@@ -108,47 +110,88 @@ def test_a_call_at_the_lowest_address_overflows() -> None:
 
 
 def test_a_wild_write_below_the_stack_from_a_shallow_frame_does_not() -> None:
-    assert kind(fault(stack_pointer=Address(LOW + 0x80000))) is DeathKind.OTHER
+    assert kind(fault(stack_pointer=Address(LOW + 0x80000))) is DeathKind.SEGFAULT
 
 
 def test_a_frame_far_below_the_fault_does_and_one_above_it_does_not() -> None:
     deep = Address(LOW - 600_000)
     assert kind(fault(address=Address(LOW - 500_000), stack_pointer=deep)) is DeathKind.OVERFLOW
-    assert kind(fault(address=Address(LOW - 700_000), stack_pointer=deep)) is DeathKind.OTHER
+    assert kind(fault(address=Address(LOW - 700_000), stack_pointer=deep)) is DeathKind.SEGFAULT
 
 
 def test_the_guard_of_a_thread() -> None:
     guard = Address(0x7F00_0000_0FF8)
     assert kind(fault(address=guard, stack_pointer=guard, code=2)) is DeathKind.OVERFLOW
     # The same address with the registers of a thread that is on another stack.
-    assert kind(fault(address=guard, stack_pointer=Address(LOW + 64))) is DeathKind.OTHER
+    assert kind(fault(address=guard, stack_pointer=Address(LOW + 64))) is DeathKind.SEGFAULT
 
 
 def test_without_registers_the_gap_decides() -> None:
     near, far = Address(LOW - 8), Address(LOW - STACK_GUARD_GAP_BYTES - 8)
     assert kind(fault(address=near, stack_pointer=None)) is DeathKind.OVERFLOW
-    assert kind(fault(address=far, stack_pointer=None)) is DeathKind.OTHER
+    assert kind(fault(address=far, stack_pointer=None)) is DeathKind.SEGFAULT
 
 
 def test_a_signal_that_was_sent_or_forced_proves_nothing() -> None:
-    assert kind(fault(code=0)) is DeathKind.OTHER
-    assert kind(fault(code=0x80)) is DeathKind.OTHER
-    assert kind(fault(address=None)) is DeathKind.OTHER
+    assert kind(fault(code=0)) is DeathKind.KILLED
+    assert kind(fault(code=0x80)) is DeathKind.SEGFAULT
+    assert kind(fault(address=None)) is DeathKind.SEGFAULT
 
 
 def test_a_runtime_that_reports_the_overflow_and_aborts() -> None:
     abort = fault(signal=6, code=-6, address=None)
     assert kind(fault(), abort, returncode=-6) is DeathKind.OVERFLOW
-    assert kind(abort, returncode=-6) is DeathKind.OTHER
+    assert kind(abort, returncode=-6) is DeathKind.ABORT
+    # Of another thread, or of something else: then it does not explain the abort.
+    other = fault(tid=Tid(2))
+    assert kind(other, abort, returncode=-6) is DeathKind.ABORT
+    wild = fault(address=Address(0x10))
+    assert kind(wild, abort, returncode=-6) is DeathKind.ABORT
 
 
 def test_a_survived_fault_does_not_explain_a_later_kill() -> None:
-    assert kind(fault(), returncode=-9) is DeathKind.OTHER
-    assert kind(fault(), returncode=1) is DeathKind.OTHER
-    assert kind(fault(), returncode=None) is DeathKind.OTHER
+    assert kind(fault(), returncode=-9) is DeathKind.KILLED
+    assert kind(fault(), returncode=1) is DeathKind.EXIT
+    assert kind(fault(), returncode=None) is DeathKind.UNKNOWN
 
 
 def test_a_write_into_read_only_memory_is_no_overflow() -> None:
     maps = MAPS.replace("7f0000000000-7f0000001000 ---p", "7f0000000000-7f0000001000 r--p")
     at = Address(0x7F00_0000_0FF8)
-    assert kind(fault(address=at, stack_pointer=at, maps=maps)) is DeathKind.OTHER
+    assert kind(fault(address=at, stack_pointer=at, maps=maps)) is DeathKind.SEGFAULT
+
+
+def test_an_untraced_fault_may_have_been_anything() -> None:
+    assert kind(returncode=-11) is DeathKind.UNKNOWN
+    assert kind(returncode=-6) is DeathKind.ABORT
+
+
+def test_a_kill_for_want_of_memory_needs_the_kernels_count() -> None:
+    assert classify(-9, (), oom_kills=1).kind is DeathKind.OOM_KILL
+    assert classify(-9, (), oom_kills=0).kind is DeathKind.KILLED
+    # Another process of the group was killed: that is not what this one died of.
+    assert classify(-15, (), oom_kills=1).kind is DeathKind.KILLED
+    assert classify(1, (), oom_kills=1).kind is DeathKind.EXIT
+
+
+def test_a_message_of_the_runtime_is_quoted_before_the_last_line() -> None:
+    said = "x.c:3: f: Assertion `a == b' failed.\nunmounting\n"
+    assert 'its last words: "x.c:3: f: Assertion `a == b\' failed."' in classify(-6, (), said).text
+
+
+def forced(**changes: object) -> Fault:
+    """The kernel's answer to a signal that it could not deliver."""
+    values = {"code": 0x80, "address": Address(0), "delivering": 14, "stack_limit_bytes": 0x100000}
+    return fault(**{"stack_pointer": Address(LOW + 600), **values, **changes})
+
+
+def test_a_signal_without_room_is_an_overflow_only_at_the_end_of_the_stack() -> None:
+    assert kind(forced()) is DeathKind.OVERFLOW
+    # It was not delivering, it was an address that no process can have.
+    assert kind(forced(delivering=0)) is DeathKind.SEGFAULT
+    # The stack could still have grown.
+    assert kind(forced(stack_limit_bytes=0x800000)) is DeathKind.SEGFAULT
+    # There was room.
+    assert kind(forced(stack_pointer=Address(LOW + 0x80000))) is DeathKind.SEGFAULT
+    # A thread's stack ends where its guard begins.
+    assert kind(forced(stack_pointer=Address(0x7F00_0000_1200))) is DeathKind.OVERFLOW

@@ -128,7 +128,7 @@ def test_no_death_proves_nothing() -> None:
 
 
 def test_deaths_of_another_kind_do_not_count_as_overflows() -> None:
-    found = report(run(FULL // 4), run(9 * STEP, DeathKind.OTHER))
+    found = report(run(FULL // 4), run(9 * STEP, DeathKind.UNKNOWN))
     assert found["overflow.reproduced"].value == 0
     assert isinstance(found["stack.minimum"].value, NotMeasured)
 
@@ -199,5 +199,5 @@ def test_a_death_names_the_operation_in_flight(needs_fuse: None, tmp_path: Path)
     assert not ended.survived
     assert (ended.stage, ended.operation) == ("workload", "victim, repetition 0")
     assert ended.cause is not None
-    assert ended.cause.kind is DeathKind.OTHER
+    assert ended.cause.kind is DeathKind.KILLED
     assert ended.cause.signal == "SIGSEGV"

@@ -223,6 +223,10 @@ struct vector_store;
 
 /* -EINVAL when dimensions are not in 1..VECTOR_DIMENSIONS_MAX. */
 VEXMODEL_EXPORT int vector_storage_create(uint32_t dimensions, struct vector_store **store);
+/* The same store with room for its first vectors, which is prepared in large local arrays: the
+ * constructor that needs more than 2.5 MiB of stack, kept for the gates to refuse. */
+VEXMODEL_EXPORT int vector_storage_create_on_stack(uint32_t dimensions,
+						   struct vector_store **store);
 VEXMODEL_EXPORT void vector_storage_destroy(struct vector_store *store);
 
 /*
