@@ -25,7 +25,9 @@ FIELD = re.compile(r"\{([^{}]*)\}")
 
 def build_folder(workspace: Workspace, spec: TargetSpec, components: Sequence[str]) -> Path:
     """One folder for each target and set of components, so that builds never mix."""
-    return workspace.builds / spec.name / ("+".join(components) or "minimal")
+    # The order in which they are started is no other build.
+    named = [switch.id for switch in spec.components if switch.id in components]
+    return workspace.builds / spec.name / ("+".join(named) or "minimal")
 
 
 def build_fields(

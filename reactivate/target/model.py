@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from reactivate.evidence import Address, Pid, Tid
+from reactivate.evidence import Address, NotMeasured, Pid, Tid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,12 @@ class Fault:
         stack_pointer: of that thread; None on processors this tool does not know.
         instruction_pointer: of that thread; None on processors this tool does not know.
         maps: text of /proc/PID/maps at that moment.
+        stack_limit_bytes: soft RLIMIT_STACK of the process; None if unlimited or not read.
+        delivering: the signal whose handler the kernel could not enter, because its frame could
+            not be put on the stack: this fault is the kernel's answer to that. Else 0.
+        autopsy: file that describes the thread's registers and stack (`snapshot.take`); None if
+            they were not wanted or could not be had.
+        unexplained: why they could not be had, "" otherwise.
     """
 
     signal: int
@@ -32,6 +39,10 @@ class Fault:
     stack_pointer: Address | None
     instruction_pointer: Address | None
     maps: str
+    stack_limit_bytes: int | None = None
+    delivering: int = 0
+    autopsy: Path | None = None
+    unexplained: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,4 +185,118 @@ class Launcher(Protocol):
         Raises:
             MountError: not mounted and answering before the deadline.
             DaemonDiedError: it ended before it was mounted.
+        """
+
+
+# -- boxes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """What a daemon may use; None leaves a limit as it is inherited.
+
+    Attributes:
+        stack_bytes: RLIMIT_STACK, soft and hard.
+        memory_bytes: memory of the daemon and all that it starts, without swap.
+        processes: processes and threads of the daemon and all that it starts.
+        file_size_bytes: RLIMIT_FSIZE: the largest file that it may write.
+        open_files: RLIMIT_NOFILE.
+        cpu_seconds: RLIMIT_CPU of each of its processes.
+        isolate: mount and process namespaces of its own, where that is allowed. Its mount
+            point is then reached through /proc.
+    """
+
+    stack_bytes: int | None = None
+    memory_bytes: int | None = None
+    processes: int | None = None
+    file_size_bytes: int | None = None
+    open_files: int | None = None
+    cpu_seconds: int | None = None
+    isolate: bool = False
+
+
+class BackingFault(StrEnum):
+    """What is wrong with a data folder."""
+
+    FULL = "full"
+    """A filesystem of so many bytes: ENOSPC. Needs the privilege to mount."""
+    READ_ONLY = "read_only"
+    """EROFS; without the privilege to mount, EACCES. It is empty."""
+    IO_ERROR = "io_error"
+    """Whatever changes something answers EIO after so many bytes. Needs FUSE and pyfuse3."""
+
+
+class Holder(StrEnum):
+    """What holds a box together, that is: what limits memory, or would."""
+
+    CGROUP_V2 = "cgroup v2"
+    CGROUP_V1 = "cgroup v1"
+    RLIMIT = "rlimit"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxReport:
+    """What a box really limited, and what it counted.
+
+    Attributes:
+        memory_limited: a limit of memory was asked for and holds.
+        processes_limited: a limit of processes was asked for and holds.
+        isolated: the daemon has mount and process namespaces of its own.
+        how: what holds the box.
+        why: what was asked for and could not be had, and the reason; "" if nothing.
+        oom_kills: processes that the kernel killed because the box was out of memory.
+        peak_bytes: most memory of all processes in the box together, page cache included.
+    """
+
+    memory_limited: bool
+    processes_limited: bool
+    isolated: bool
+    how: Holder
+    why: str
+    oom_kills: int | NotMeasured
+    peak_bytes: int | NotMeasured
+
+
+class BoxedDaemon(Daemon, Protocol):
+    """A mounted daemon that can tell how its box held."""
+
+    def box_report(self) -> BoxReport:
+        """What the box holds and has counted so far; final once the mount is left.
+
+        Without a box: `how` is `Holder.NONE`.
+        """
+
+
+class BoxLauncher(Launcher, Protocol):
+    """A launcher that starts its daemons itself, so that it can box them."""
+
+    def mounted(
+        self,
+        *,
+        stack_limit_bytes: int | None = None,
+        traced: bool = False,
+        under: Wrapper | None = None,
+        box: Box | None = None,
+        autopsy: Path | None = None,
+        backing: Path | None = None,
+        configuration: Path | None = None,
+    ) -> AbstractAsyncContextManager[BoxedDaemon]:
+        """As `Launcher.mounted`, within limits and on data that outlives the mount.
+
+        Args:
+            stack_limit_bytes: goes before the box's `stack_bytes`.
+            traced: see `Launcher.mounted`.
+            under: see `Launcher.mounted`.
+            box: limits of the daemon and of all that it starts.
+            autopsy: existing folder to which the call chain of a deadly signal is written;
+                needs `traced`.
+            backing: existing folder for the daemon's data, neither emptied nor removed; None
+                for a fresh one that goes with the mount.
+            configuration: the daemon's configuration file, in place of the target's.
+
+        Raises:
+            MountError: not mounted and answering before the deadline.
+            DaemonDiedError: it ended before it was mounted.
+            UsageError: `autopsy` without `traced`, or a path that does not exist.
         """

@@ -9,20 +9,24 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from reactivate import procfs
-from reactivate.errors import MissingToolError, MountError, PrivilegeError
+from reactivate.errors import MissingToolError, MountError, PrivilegeError, UsageError
 from reactivate.evidence import Pid
+from reactivate.target.box import Enclosure
+from reactivate.target.box_members import MARKER
 from reactivate.target.command import build_fields, environment, run_command
 from reactivate.target.death import DaemonDeathError, describe_status, log_tail
-from reactivate.target.model import Build, Daemon, Fault, TargetSpec, Wrapper
+from reactivate.target.model import Box, BoxedDaemon, Build, TargetSpec, Wrapper
+from reactivate.target.mounted import MountedDaemon
 from reactivate.target.process import KeptProcess, StartError, spawn
 from reactivate.target.record import make_run_folder, write_record
 from reactivate.target.server import serving_child
-from reactivate.target.unmount import abort, force_unmount, remove_folder, unmount
+from reactivate.target.unmount import remove_folder
 from reactivate.workspace import Workspace
 
 _POLL_SECONDS = 0.002
@@ -31,78 +35,22 @@ _AFTER_FORK_SECONDS = 0.5
 _FUSE_DEVICE = Path("/dev/fuse")
 
 
-class MountedDaemon:
-    """A daemon that has mounted and answered. Satisfies `Daemon`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What will be started, and where."""
 
-    def __init__(
-        self, process: KeptProcess, mountpoint: Path, command: tuple[str, ...], log: Path
-    ) -> None:
-        self._process = process
-        self._mountpoint = mountpoint
-        self._command = command
-        self._log = log
-        self._connection = -1
-        self._faults: tuple[Fault, ...] = ()
-        self._ended: int | None = None
-        self.killed = False
-
-    @property
-    def pid(self) -> Pid:
-        """Process id; belongs to this daemon until the mount is left, even when it is dead."""
-        return self._process.pid
-
-    @property
-    def mountpoint(self) -> Path:
-        """Where it is mounted."""
-        return self._mountpoint
-
-    @property
-    def connection(self) -> int:
-        """FUSE connection number."""
-        return self._connection
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The command line as started."""
-        return self._command
+    folder: Path
+    mountpoint: Path
+    command: tuple[str, ...]
+    environment: dict[str, str]
 
     @property
     def log(self) -> Path:
-        """Its standard output and error; removed with the mount, kept aside if it crashed."""
-        return self._log
-
-    def alive(self) -> bool:
-        """Whether the process runs (a zombie does not)."""
-        return self._ended is None and self._process.running()
-
-    def kill(self) -> None:
-        """SIGKILL to the process group and abort of the connection; blocked callers return."""
-        if self._ended is not None:
-            return
-        self.killed = True
-        self._process.signal_group(signal.SIGKILL)
-        if self._connection >= 0:
-            abort(self._connection)
-
-    def returncode(self) -> int | None:
-        """None while alive; else the exit status, negative signal number if killed by one."""
-        return self._process.returncode() if self._ended is None else self._ended
-
-    def faults(self) -> tuple[Fault, ...]:
-        """Deadly signals seen so far; always empty unless mounted with `traced`."""
-        return self._process.faults()
-
-    def mounted_as(self, connection: int) -> None:
-        """Note the connection as soon as the mount is seen."""
-        self._connection = connection
-
-    def freeze(self) -> None:
-        """Keep the answers that are asked for after the process is reaped."""
-        self._ended = self._process.returncode()
+        return self.folder / "daemon.log"
 
 
 class TargetLauncher:
-    """Mounts one build of a target. Satisfies `Launcher`."""
+    """Mounts one build of a target. Satisfies `BoxLauncher`."""
 
     def __init__(
         self,
@@ -138,58 +86,114 @@ class TargetLauncher:
         stack_limit_bytes: int | None = None,
         traced: bool = False,
         under: Wrapper | None = None,
-    ) -> AsyncIterator[Daemon]:
+        box: Box | None = None,
+        autopsy: Path | None = None,
+        backing: Path | None = None,
+        configuration: Path | None = None,
+    ) -> AsyncIterator[BoxedDaemon]:
         """Start and mount; stop, unmount and clean up on leaving by whichever door.
 
-        Args and errors: see `reactivate.target.model.Launcher.mounted`. Further errors:
-            MissingToolError, PrivilegeError: FUSE cannot be used here.
+        Args and errors: see `reactivate.target.model.BoxLauncher.mounted`. Further errors:
+            MissingToolError, PrivilegeError: FUSE cannot be used here, or a limit cannot be set.
         """
         check_fuse()
-        spec, components = self._spec, self._build.components
+        _check_paths(autopsy, backing, configuration, traced=traced)
+        if stack_limit_bytes is None and box is not None:
+            stack_limit_bytes = box.stack_bytes
         folder = make_run_folder(self._workspace.run)
-        mountpoint = self._mountpoint
+        enclosure: Enclosure | None = None
         try:
-            if mountpoint is None:
-                mountpoint = folder / "mnt"
-                mountpoint.mkdir()
-            mountpoint = check_mountpoint(mountpoint)
-            (folder / "backing").mkdir()
-            fields = build_fields(self._workspace, spec, components)
-            fields |= {"mountpoint": str(mountpoint), "backing": str(folder / "backing")}
-            command = run_command(spec, fields, components)
-            variables = environment(spec, fields, components)
-            if under is not None:
-                command = under.prefix + command
-                variables |= under.environment
+            backing = _backing(folder, backing)
+            plan = self._plan(folder, under, backing, configuration)
+            enclosure = await trio.to_thread.run_sync(Enclosure, box, folder, backing)
+            namespaces = enclosure.namespaces
             process = spawn(
-                command,
-                environment=variables,
+                plan.command,
+                environment=plan.environment,
                 folder=self._workspace.root.resolve(),
-                log=folder / "daemon.log",
+                log=plan.log,
                 stack_limit_bytes=stack_limit_bytes,
                 traced=traced,
+                autopsy=autopsy,
+                namespaces=namespaces.first if namespaces is not None else None,
             )
         except BaseException as error:
+            if enclosure is not None:
+                enclosure.end()
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, StartError):
-                raise _not_started(command, str(error)) from None
+                raise _not_started(plan.command, str(error)) from None
             raise
-        daemon = MountedDaemon(process, mountpoint, command, folder / "daemon.log")
+        daemon = MountedDaemon(process, plan.mountpoint, plan.command, plan.log, enclosure)
         try:
-            write_record(folder, process.pid, mountpoint, command)
-            try:
-                await process.begin()
-            except StartError as error:
-                raise _not_started(command, str(error)) from None
-            await _until_answering(daemon, process, (under or spec).mount_timeout_seconds)
+            write_record(folder, process.pid, plan.mountpoint, plan.command, enclosure.cgroups)
+            await _begin(daemon, process, enclosure)
+            await _until_answering(daemon, process, (under or self._spec).mount_timeout_seconds)
             yield daemon
         finally:
             crashed = not process.running() and not daemon.killed
             with trio.CancelScope(shield=True):
-                await _stop(daemon, process, (under or spec).stop_timeout_seconds)
+                await _stop(daemon, process, (under or self._spec).stop_timeout_seconds)
                 if crashed:
                     _keep_log(daemon.log, self._workspace.results / "logs" / f"{folder.name}.log")
-                await trio.to_thread.run_sync(remove_folder, folder, mountpoint)
+                await trio.to_thread.run_sync(remove_folder, folder, plan.mountpoint)
+
+    def _plan(
+        self, folder: Path, under: Wrapper | None, backing: Path, configuration: Path | None
+    ) -> _Plan:
+        spec, components = self._spec, self._build.components
+        mountpoint = self._mountpoint
+        if mountpoint is None:
+            mountpoint = folder / "mnt"
+            mountpoint.mkdir()
+        mountpoint = check_mountpoint(mountpoint)
+        fields = build_fields(self._workspace, spec, components)
+        fields |= {"mountpoint": str(mountpoint), "backing": str(backing)}
+        if configuration is not None:
+            fields["configuration"] = str(configuration.resolve())
+        command = run_command(spec, fields, components)
+        variables = environment(spec, fields, components)
+        if under is not None:
+            command = under.prefix + command
+            variables |= under.environment
+        variables[MARKER] = str(folder)
+        return _Plan(folder=folder, mountpoint=mountpoint, command=command, environment=variables)
+
+
+def _backing(folder: Path, backing: Path | None) -> Path:
+    if backing is not None:
+        return backing.resolve()
+    fresh = folder / "backing"
+    fresh.mkdir()
+    return fresh
+
+
+def _check_paths(
+    autopsy: Path | None, backing: Path | None, configuration: Path | None, *, traced: bool
+) -> None:
+    if autopsy is not None and not traced:
+        raise UsageError(
+            "an autopsy needs a traced daemon",
+            why="only a tracer sees a deadly signal before the process has gone",
+            hint="mount with traced=True",
+        )
+    for path, wanted in ((autopsy, Path.is_dir), (backing, Path.is_dir)):
+        if path is not None and not wanted(path):
+            raise UsageError(f"{path} is not a folder", hint=f"mkdir -p {path}")
+    if configuration is not None and not configuration.is_file():
+        raise UsageError(f"the configuration file {configuration} is not there")
+
+
+async def _begin(daemon: MountedDaemon, process: KeptProcess, enclosure: Enclosure) -> None:
+    """Set the limits on the waiting process and let it become the daemon."""
+    try:
+        enclosure.enclose(process.pid)
+    except (OSError, ValueError) as error:
+        raise PrivilegeError("the daemon's limits cannot be set", why=str(error)) from error
+    try:
+        await process.begin()
+    except StartError as error:
+        raise _not_started(daemon.command, str(error)) from None
 
 
 def check_fuse() -> None:
@@ -261,7 +265,7 @@ def _not_started(command: tuple[str, ...], why: str) -> MountError:
 
 async def _until_answering(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> None:
     with trio.move_on_after(seconds) as scope:
-        while (mount := procfs.fuse_mount_at(daemon.mountpoint)) is None:
+        while (mount := daemon.mount()) is None:
             if not process.running():
                 await _died_or_left(daemon, process)
             await trio.sleep(_POLL_SECONDS)
@@ -301,10 +305,10 @@ async def _died_or_left(daemon: MountedDaemon, process: KeptProcess) -> None:
     assert returncode is not None
     if returncode == 0:
         with trio.move_on_after(_AFTER_FORK_SECONDS):
-            while procfs.fuse_mount_at(daemon.mountpoint) is None:
+            while daemon.mount() is None:
                 await trio.sleep(_POLL_SECONDS)
     tail = log_tail(daemon.log)
-    if returncode == 0 and procfs.fuse_mount_at(daemon.mountpoint) is not None:
+    if returncode == 0 and daemon.mount() is not None:
         raise _in_background()
     raise DaemonDeathError(
         f"the daemon {describe_status(returncode)} before it was mounted",
@@ -326,9 +330,9 @@ def _in_background() -> MountError:
 
 async def _stop(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> None:
     """End the daemon and its mount, politely for `seconds`, then by force."""
-    mountpoint = daemon.mountpoint
-    polite = process.running() and not daemon.killed
-    if polite and await trio.to_thread.run_sync(lambda: unmount(mountpoint, lazy=False)):
+    # A stopped daemon would keep the unmount waiting.
+    polite = process.running() and not daemon.killed and not _stopped(process.pid)
+    if polite and await trio.to_thread.run_sync(daemon.unmount):
         # A daemon ends by itself when its mount is gone, and does its last writing then.
         await process.wait(seconds / 2)
     if polite and process.running():
@@ -342,7 +346,13 @@ async def _stop(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> 
         process.signal_group(signal.SIGKILL)
         daemon.freeze()
         process.release()
-    await trio.to_thread.run_sync(force_unmount, mountpoint)
+    await trio.to_thread.run_sync(daemon.end)
+
+
+def _stopped(pid: Pid) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return procfs.process_state(pid) == "T"
+    return False
 
 
 def _keep_log(log: Path, aside: Path) -> None:

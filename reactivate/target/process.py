@@ -24,6 +24,7 @@ import trio
 from reactivate.errors import PrivilegeError
 from reactivate.evidence import Pid
 from reactivate.target import ptrace
+from reactivate.target.box_namespace import enter_for_children
 from reactivate.target.model import Fault
 
 _BEGIN = Path(__file__).with_name("begin.py")
@@ -94,6 +95,14 @@ class KeptProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    async def end(self, seconds: float) -> bool:
+        """SIGKILL to its group, wait, reap; False if it has not ended in time."""
+        self.signal_group(signal.SIGKILL)
+        if await self.wait(seconds):
+            self.release()
+            return True
+        return False
+
     def release(self) -> None:
         """Reap the ended process and let its keeper go. It must have ended."""
         self._socket.close()
@@ -109,6 +118,8 @@ def spawn(
     log: Path,
     stack_limit_bytes: int | None,
     traced: bool,
+    autopsy: Path | None = None,
+    namespaces: Pid | None = None,
 ) -> KeptProcess:
     """Start the process up to the point before exec; `begin` lets it go on.
 
@@ -119,22 +130,29 @@ def spawn(
         log: file for its standard output and error; standard input is /dev/null.
         stack_limit_bytes: soft and hard RLIMIT_STACK; None for the inherited one.
         traced: see `Launcher.mounted`.
+        autopsy: see `BoxLauncher.mounted`; means nothing without `traced`.
+        namespaces: first process of the mount and process namespaces that it is to live in.
 
     Raises:
         PrivilegeError: tracing is forbidden here.
         StartError: no process could be started.
     """
     ours, theirs = socket.socketpair()
+    # A parent in another process namespace is seen as 0.
+    parent = os.getpid() if namespaces is None else 0
+    mounts = "-" if namespaces is None else f"/proc/{namespaces}/ns/mnt"
     with theirs:
         keeper = _Keeper(
             arguments=[
                 sys.executable, "-I", "-S", str(_BEGIN),
-                str(stack_limit_bytes or 0), str(os.getpid()), str(folder), *command,
+                str(stack_limit_bytes or 0), str(parent), mounts, str(folder), *command,
             ],
             environment=environment,
             log=log,
             record=theirs.fileno(),
             traced=traced,
+            autopsy=autopsy,
+            namespaces=namespaces,
         )  # fmt: skip
         keeper.start()
         keeper.started.wait(_SPAWN_SECONDS)
@@ -155,6 +173,8 @@ class _Keeper(threading.Thread):
         log: Path,
         record: int,
         traced: bool,
+        autopsy: Path | None,
+        namespaces: Pid | None,
     ) -> None:
         # A daemon thread: the tool never waits for it at its own end, and the kernel
         # kills the process with it.
@@ -164,6 +184,8 @@ class _Keeper(threading.Thread):
         self._log = log
         self._record = record
         self._traced = traced
+        self._autopsy = autopsy
+        self._namespaces = namespaces
         self._released = threading.Event()
         self.started = threading.Event()
         self.ended = threading.Event()
@@ -184,7 +206,7 @@ class _Keeper(threading.Thread):
                 os.waitpid(self.pid, 0)
             return
         if self._traced:
-            ptrace.follow(self.pid, self.faults)
+            ptrace.follow(self.pid, self.faults, autopsy=self._autopsy)
         self._keep()
 
     def let_go(self) -> None:
@@ -192,6 +214,8 @@ class _Keeper(threading.Thread):
         self.join(_SPAWN_SECONDS)
 
     def _spawn(self) -> None:
+        if self._namespaces is not None:
+            enter_for_children(self._namespaces)
         self.pid = os.posix_spawn(
             self._arguments[0],
             self._arguments,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from reactivate import procfs
 from reactivate.evidence import Pid
+from reactivate.target.box_cgroup import NAME_PREFIX, end_members, remove_groups
+from reactivate.target.box_members import end_marked
 from reactivate.target.record import RunRecord, read_record, same_process
-from reactivate.target.unmount import force_unmount, remove_folder
+from reactivate.target.unmount import detach_below, force_unmount, mounts_below, remove_folder
 from reactivate.workspace import Workspace
 
 _END_SECONDS = 5.0
@@ -49,17 +51,41 @@ def _clean(folder: Path, record: RunRecord | None) -> list[str]:
         mountpoint = Path(record.mountpoint)
         if _end(record):
             said.append(f"ended pid {record.pid}: {' '.join(record.command)}")
+        said += _end_box(folder, record)
+    if left := end_marked(folder):
+        said.append(f"ended {left} processes that a daemon had left behind")
     if procfs.fuse_mount_at(mountpoint) is not None:
         if force_unmount(mountpoint):
             said.append(f"unmounted {mountpoint}")
         else:
             said.append(f"{mountpoint} is still mounted; try: sudo umount -l {mountpoint}")
             return said
+    # What was mounted below the daemon: a data folder with a planted fault.
+    for below in mounts_below(folder):
+        said.append(f"unmounted {below}")
+    if left_mounted := detach_below(folder):
+        return [*said[:-1], *(f"{path} is still mounted" for path in left_mounted)]
     if not remove_folder(folder, mountpoint):
         said.append(f"{folder} cannot be removed")
     elif not said:
         said.append(f"removed {folder}")
     return said
+
+
+def _end_box(folder: Path, record: RunRecord) -> list[str]:
+    """End and remove the recorded control groups; only such as bear this run folder's name."""
+    groups = [Path(text) for text in record.cgroups]
+    wanted = f"{NAME_PREFIX}{folder.name}"
+    own = [path for path in groups if path.name == wanted and _is_group(path)]
+    if not own:
+        return []
+    if end_members(own) and remove_groups(own):
+        return [f"removed the control group {wanted}"]
+    return [f"the control group {path} cannot be removed" for path in own if path.is_dir()]
+
+
+def _is_group(path: Path) -> bool:
+    return path.is_absolute() and (path / "cgroup.procs").is_file()
 
 
 def _end(record: RunRecord) -> bool:

@@ -26,6 +26,7 @@ class RunRecord:
     owner_start_ticks: int
     mountpoint: str
     command: tuple[str, ...]
+    cgroups: tuple[str, ...] = ()
 
 
 def make_run_folder(run: Path) -> Path:
@@ -45,8 +46,14 @@ def make_run_folder(run: Path) -> Path:
         ) from error
 
 
-def write_record(folder: Path, pid: Pid, mountpoint: Path, command: tuple[str, ...]) -> None:
-    """Write the record; the daemon must not have begun its own work yet."""
+def write_record(
+    folder: Path,
+    pid: Pid,
+    mountpoint: Path,
+    command: tuple[str, ...],
+    cgroups: tuple[Path, ...] = (),
+) -> None:
+    """Write the record; the daemon must not have begun its own work yet, nor control groups be."""
     own = Pid(os.getpid())
     record = RunRecord(
         pid=pid,
@@ -55,6 +62,7 @@ def write_record(folder: Path, pid: Pid, mountpoint: Path, command: tuple[str, .
         owner_start_ticks=procfs.process_start_ticks(own),
         mountpoint=str(mountpoint),
         command=command,
+        cgroups=tuple(map(str, cgroups)),
     )
     path = folder / RECORD_NAME
     partial = path.with_suffix(".part")
@@ -78,6 +86,8 @@ def read_record(folder: Path) -> RunRecord | None:
             owner_start_ticks=int(data["owner_start_ticks"]),
             mountpoint=str(data["mountpoint"]),
             command=tuple(map(str, data["command"])),
+            # Not there in records of earlier versions.
+            cgroups=tuple(map(str, data.get("cgroups", ()))),
         )
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,20 +53,45 @@ def set_value(workspace: Workspace, key: str, value: str) -> Change:
     section, _, name = key.rpartition(".")
     before = _present(file, section, name)
     after = _like(before, value, key)
+    _replace(path, _edited(file, {key: after}))
+    return Change(path=path, key=key, before=before, after=after)
+
+
+def with_settings(path: Path, changes: Mapping[str, Setting]) -> str:
+    """The text of a configuration file with some settings changed; the file stays as it is.
+
+    Args:
+        path: the file.
+        changes: new values by `SECTION.KEY`, or `KEY`; numbers stay numbers, text stays text.
+
+    Raises:
+        UsageError: no such key (names the nearest), or a value of another type.
+        ConfigurationError: the file is malformed.
+        WorkspaceError: the file cannot be read.
+    """
+    file = TomlFile(path)
+    for key, value in changes.items():
+        section, _, name = key.rpartition(".")
+        _like(_present(file, section, name), str(value).lower() if value is True or value is False
+              else str(value), key)  # fmt: skip
+    return _edited(file, changes)
+
+
+def _edited(file: TomlFile, changes: Mapping[str, Setting]) -> str:
+    expected = tomllib.loads(file.text)
     try:
         document = tomlkit.parse(file.text)
-        table = document[section] if section else document
-        table[name] = after
+        for key, value in changes.items():
+            section, _, name = key.rpartition(".")
+            (document[section] if section else document)[name] = value
+            (expected[section] if section else expected)[name] = value
         text = tomlkit.dumps(document)
     except TOMLKitError as error:
-        raise ConfigurationError(f"{path} cannot be edited", why=str(error)) from error
-    # Not written unless it means exactly what was asked for.
-    expected = tomllib.loads(file.text)
-    (expected[section] if section else expected)[name] = after
+        raise ConfigurationError(f"{file.path} cannot be edited", why=str(error)) from error
+    # Not used unless it means exactly what was asked for.
     if tomllib.loads(text) != expected:
-        raise ConfigurationError(f"{path} cannot be edited", why="its layout is too unusual")
-    _replace(path, text)
-    return Change(path=path, key=key, before=before, after=after)
+        raise ConfigurationError(f"{file.path} cannot be edited", why="its layout is too unusual")
+    return text
 
 
 def _present(file: TomlFile, section: str, name: str) -> Setting:

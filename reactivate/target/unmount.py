@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +14,8 @@ from reactivate import procfs
 
 _COMMAND_SECONDS = 5.0
 _MOST_STACKED = 8
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
 
 
 def unmount(mountpoint: Path, *, lazy: bool) -> bool:
@@ -54,15 +59,38 @@ def abort(connection: int) -> bool:
 
 def remove_folder(folder: Path, mountpoint: Path) -> bool:
     """Remove a mount's own folder with all in it; never reaches into a mounted filesystem."""
-    if procfs.fuse_mount_at(mountpoint) is not None:
+    if procfs.fuse_mount_at(mountpoint) is not None or mounts_below(folder):
         return False
     with contextlib.suppress(OSError):
         # A mount point is empty when nothing is mounted; if it is not, it is not ours to empty.
-        if mountpoint.parent == folder:
+        if mountpoint.parent == folder and mountpoint.exists():
             mountpoint.rmdir()
         shutil.rmtree(folder)
         return True
     return False
+
+
+def mounts_below(folder: Path) -> tuple[Path, ...]:
+    """Where anything at all is mounted in a folder or on it; the latest mount first."""
+    # Not splitlines(): a path may hold \r, \f and the like unescaped; only \n ends a line.
+    lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
+    escaped = (line.split(b" ")[4] for line in lines if line)
+    paths = (
+        Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), path)))
+        for path in escaped
+    )
+    return tuple(path for path in reversed(list(paths)) if path.is_relative_to(folder))
+
+
+def detach_below(folder: Path) -> tuple[Path, ...]:
+    """Take away every mount in a folder, whatever its type; returns those that are left."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for path in mounts_below(folder):
+        if procfs.fuse_mount_at(path) is not None:
+            force_unmount(path)
+        else:
+            libc.umount2(os.fsencode(path), _UMOUNT_NOFOLLOW | _MNT_DETACH)
+    return mounts_below(folder)
 
 
 def _succeeds(command: list[str]) -> bool:

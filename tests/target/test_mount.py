@@ -94,6 +94,7 @@ class TestWithBindfs:
         environment = trio.run(main)
         assert {variable.partition(b"=")[0] for variable in environment} == {
             b"PATH", b"HOME", b"LANG", b"PYTHONDONTWRITEBYTECODE", b"OWN",
+            b"REACTIVATE_RUN",
         }  # fmt: skip
         assert b"LANG=C.UTF-8" in environment
         assert any(variable.endswith(b"/results/build/test/minimal") for variable in environment)
