@@ -115,10 +115,18 @@ _TABLE = (
      "bytes between memory and the whole processor meanwhile, where its controller counts them"),
     ("perf.attributed", Dimension.RATIO, _TRACE, "perf", False,
      "share of the sampled page faults whose function is known"),
-    ("overflow.crashes", Dimension.COUNT, _OVERFLOW, "smallest_stack", False,
-     "deaths of the daemon under the workload with a quarter of its stack"),
+    ("overflow.crashes", Dimension.COUNT, _OVERFLOW, "smallest_stack", True,
+     "deaths of the daemon: under the workload with a quarter of its stack, in each scenario"),
     ("overflow.reproduced", Dimension.COUNT, _OVERFLOW, "smallest_stack", False,
      "deaths proven to be stack overflows below the smallest stack: the red test of this gate"),
+    ("overflow.hangs", Dimension.COUNT, _OVERFLOW, "scenarios", True,
+     "steps of a scenario that were not finished in time"),
+    ("overflow.lost", Dimension.COUNT, _OVERFLOW, "scenarios", True,
+     "files that were acknowledged as kept, and gone or changed after a restart"),
+    ("stack.margin", Dimension.RATIO, _OVERFLOW, "scenarios", True,
+     "least share of its stack limit that a scenario left free; 0 where a step overflowed"),
+    ("stack.growth", Dimension.BYTES, _OVERFLOW, "scenarios", True,
+     "by how much the stack deepens when the largest value of a scenario's sweep is doubled"),
     ("stack.minimum", Dimension.BYTES, _OVERFLOW, "smallest_stack", False,
      "least stack limit with which the workload survives"),
 )
@@ -134,6 +142,8 @@ _ASKS = {
     "growth.reach": Bound.UPPER,
     # The least limit that was tried and survived: a yet smaller one may do, and is not asked for.
     "stack.minimum": Bound.UPPER,
+    # Pages are seen, so what is left free is at least so much.
+    "stack.margin": Bound.LOWER,
 }
 
 BUILT_IN_METRICS: dict[str, Metric] = {

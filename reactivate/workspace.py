@@ -23,6 +23,7 @@ _NEVER_COPIED = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.so", "*.o", "*.d", "build", ".*", "*.egg-info"
 )
 _CALIBRATION = ("advised", "required")
+_SCENARIOS = ("full", "reduced")
 _GITIGNORE = "ledger.db*\nresults/\n__pycache__/\n"
 
 _COMMON: Mapping[str, type[int] | type[float]] = {"repeats": int, "deadline_seconds": float}
@@ -61,6 +62,7 @@ class CampaignSettings:
     who: str
     integration_times: int
     calibration_required: bool
+    reduced_scenarios: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Workspace:
             WorkspaceError: the file cannot be read.
         """
         file = TomlFile(self.root / _MARKER)
-        file.known({"target", "checklist", "who", "integration_times", "calibration"})
+        file.known({"target", "checklist", "who", "integration_times", "calibration", "scenarios"})
         target = file.value(str, None, "target") or ""
         checklist = self.root / (file.value(str, None, "checklist") or "")
         who = file.value(str, "", "who") or _login()
@@ -127,6 +129,9 @@ class Workspace:
         calibration = file.value(str, _CALIBRATION[0], "calibration")
         if calibration not in _CALIBRATION:
             file.fault(f"`calibration` must be one of {', '.join(_CALIBRATION)}", "calibration")
+        scenarios = file.value(str, _SCENARIOS[0], "scenarios")
+        if scenarios not in _SCENARIOS:
+            file.fault(f"`scenarios` must be one of {', '.join(_SCENARIOS)}", "scenarios")
         known = _names(self.configs / "targets")
         if target and target not in known:
             file.fault(f"there is no target `{target}`{nearest(target, known)}", "target")
@@ -139,6 +144,7 @@ class Workspace:
             who=who,
             integration_times=times,
             calibration_required=calibration == "required",
+            reduced_scenarios=scenarios == "reduced",
         )
 
     def instrument_settings(self, name: str) -> Mapping[str, float | int | str]:
@@ -207,8 +213,13 @@ def find(start: Path) -> Workspace:
     )
 
 
-def create(root: Path, target: str) -> Workspace:
+def create(root: Path, target: str, *, reduced: bool = False) -> Workspace:
     """Lay out a new workspace from the template.
+
+    Args:
+        root: a new or empty folder.
+        target: name of a file in configs/targets.
+        reduced: whether overflow scenarios are to have fewer steps there.
 
     Raises:
         UsageError: the folder is not empty, or there is no such target.
@@ -233,6 +244,8 @@ def create(root: Path, target: str) -> Workspace:
         (root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
         text = (template / _MARKER).read_text(encoding="utf-8")
         named = re.sub(r'(?m)^(target\s*=\s*)"[^"]*"', rf'\g<1>"{target}"', text, count=1)
+        if reduced:
+            named = re.sub(r"(?m)^# (scenarios\s*=)", r"\1", named, count=1)
         (root / _MARKER).write_text(named, encoding="utf-8")
     return Workspace(root)
 

@@ -46,15 +46,17 @@ class Parts:
         uid: int,
         gid: int,
     ) -> None:
-        """Start the components and rebuild the tree from the journal, if there is one.
+        """Start the components in the order asked for, and rebuild the tree from the journal.
 
         Raises:
             ConfigurationFault: something does not fit together.
         """
         library.require(asked)
-        for name in asked:
+        for index, name in enumerate(asked):
             if NEEDS.get(name, name) not in asked:
                 raise ConfigurationFault(f"{name} needs {NEEDS[name]}")
+            if NEEDS.get(name, name) not in asked[: index + 1]:
+                raise ConfigurationFault(f"{name} must be started after {NEEDS[name]}")
         if "transaction_manager" in asked and backing is None:
             raise ConfigurationFault("transaction_manager needs --backing FOLDER for its journal")
         self.extensions: list[Extension] = []
@@ -69,11 +71,12 @@ class Parts:
         self, library: Library, asked: Sequence[str], settings: Mapping[str, Settings]
     ) -> None:
         peers: dict[str, Extension] = {}
-        for name in COMPONENTS:
-            if name in asked:
-                kind = getattr(import_module(f"model.{name}"), CLASSES[name])
-                peers[name] = kind(library, settings.get(name, {}), dict(peers))
-                self.extensions.append(peers[name])
+        for name in dict.fromkeys(asked):
+            kind = getattr(import_module(f"model.{name}"), CLASSES[name])
+            peers[name] = kind(library, settings.get(name, {}), dict(peers))
+            self.extensions.append(peers[name])
+        # Which one is asked first about a file does not depend on who was started first.
+        self._in_turn = [peers[name] for name in COMPONENTS if name in peers]
         self.metadata = _as(peers.get("metadata_manager"), MetadataManager)
         self.cache = _as(peers.get("cache_manager"), CacheManager)
         self.transactions = _as(peers.get("transaction_manager"), TransactionManager)
@@ -82,8 +85,8 @@ class Parts:
         now_ns = time.time_ns()
         store: AttributeStore = self.metadata or PlainAttributes()
         self.tree = Tree(store, now_ns, uid, gid)
-        self.virtual = VirtualFolder(self.tree, self.extensions, now_ns)
-        self.hooks = Hooks(self.tree, self.extensions)
+        self.virtual = VirtualFolder(self.tree, self._in_turn, now_ns)
+        self.hooks = Hooks(self.tree, self._in_turn)
         self.recovery: Recovery | None = None
         if self.transactions is not None and backing is not None:
             self.recovery = Recovery(self.tree, self.transactions, self.metadata)

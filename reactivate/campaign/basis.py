@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reactivate.campaign.criteria import checks_of, components_of, gate_criteria, suites_of
+from reactivate.campaign.criteria import (
+    checks_of,
+    components_of,
+    gate_criteria,
+    scenarios_of,
+    suites_of,
+)
 from reactivate.checklist.model import Checklist, Phase, PhaseKind
 
 
@@ -18,12 +24,14 @@ class Basis:
         section: hash of the phase's own section.
         components: what is on, by the phases before it.
         suites: what its build is exercised with; earlier phases give some of them.
+        scenarios: what its overflow check runs; the integration has those of earlier phases, too.
         criteria: id and source of all that its gates hold; the integration inherits some.
     """
 
     section: str
     components: frozenset[str]
     suites: frozenset[str]
+    scenarios: frozenset[str]
     criteria: frozenset[tuple[str, str]]
 
 
@@ -34,6 +42,7 @@ def basis_of(checklist: Checklist, phase: Phase) -> Basis:
         section=phase.sha256,
         components=frozenset(components_of(checklist, phase)),
         suites=frozenset(suites_of(checklist, phase) if built else ()),
+        scenarios=frozenset(scenarios_of(checklist, phase)),
         criteria=frozenset(
             (criterion.id, criterion.source)
             for check in checks_of(phase)
@@ -53,4 +62,6 @@ def differences(then: Basis, now: Basis) -> tuple[str, ...]:
         found.append("criteria of earlier components")
     if then.components == now.components and then.suites != now.suites:
         found.append("the workload of earlier components")
+    if then.components == now.components and then.scenarios != now.scenarios:
+        found.append("the scenarios of earlier components")
     return tuple(found)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reactivate.workspace import Workspace
 
 COMMAND = "reactivate calibrate"
-ABOUT_SECONDS = 30
+ABOUT_SECONDS = 20
 """How long a calibration takes, roughly; for those who are asked for one."""
 
 _FILE = "calibration.json"

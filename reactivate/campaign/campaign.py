@@ -11,7 +11,13 @@ from contextlib import contextmanager
 
 from reactivate.campaign import calibrated, commands, measuring, recording, wording
 from reactivate.campaign.advice import heading
-from reactivate.campaign.criteria import gate_criteria, left_out, require_passable, suites_of
+from reactivate.campaign.criteria import (
+    gate_criteria,
+    left_out,
+    require_passable,
+    scenarios_of,
+    suites_of,
+)
 from reactivate.campaign.deciding import (
     advance,
     configuration_now,
@@ -295,8 +301,13 @@ class Campaign:
             added, components = (phase.id,), (*before, phase.id)
         elif phase.kind is PhaseKind.INTEGRATION:
             added = components = tuple(before)
-        suites = suites_of(self._ground.checklist, phase)
-        return Stage(phase=phase, components=components, added=added, suites=suites)
+        return Stage(
+            phase=phase,
+            components=components,
+            added=added,
+            suites=suites_of(self._ground.checklist, phase),
+            scenarios=scenarios_of(self._ground.checklist, phase),
+        )
 
     def _confirm(
         self, passage: Passage, items: Sequence[str], *, who: str, unattended: bool

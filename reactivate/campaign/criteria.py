@@ -49,6 +49,14 @@ def suites_of(checklist: Checklist, phase: Phase) -> tuple[str, ...]:
     return tuple(suites)
 
 
+def scenarios_of(checklist: Checklist, phase: Phase) -> tuple[str, ...]:
+    """The overflow scenarios of this phase; the integration runs those of all components, too."""
+    if phase.kind is not PhaseKind.INTEGRATION:
+        return phase.scenarios
+    before = checklist.phases[: checklist.phases.index(phase)]
+    return tuple(dict.fromkeys(name for each in (*before, phase) for name in each.scenarios))
+
+
 def gate_criteria(checklist: Checklist, phase: Phase, check: Check) -> tuple[Criterion, ...]:
     """Everything a gate holds: the phase's own criteria and, for the integration, inherited ones.
 

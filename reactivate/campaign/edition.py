@@ -81,6 +81,10 @@ def changes(then: Checklist, now: Checklist) -> tuple[str, ...]:
     return tuple(found) or ("words outside of the phases",)
 
 
+def _block(phase: Phase) -> tuple[object, ...]:
+    return phase.needs, phase.risk, phase.workload, phase.scenarios
+
+
 def _edits(then: Phase, now: Phase) -> Iterator[str]:
     criteria = _count(
         {(c.check, c.source) for c in then.criteria}, {(c.check, c.source) for c in now.criteria}
@@ -89,7 +93,7 @@ def _edits(then: Phase, now: Phase) -> Iterator[str]:
         {(item.id, item.text) for item in (*then.before, *then.after)},
         {(item.id, item.text) for item in (*now.before, *now.after)},
     )
-    block = (then.needs, then.risk, then.workload) != (now.needs, now.risk, now.workload)
+    block = _block(then) != _block(now)
     if criteria:
         yield f"{criteria} {'criterion' if criteria == 1 else 'criteria'} of {now.id}"
     if items:

@@ -27,9 +27,11 @@ from reactivate.run.activation import Activation, activate
 from reactivate.run.checks import CheckRun, run_check
 from reactivate.run.environment import machine, tools
 from reactivate.run.explain import Explanation, explain
+from reactivate.run.overflow.check import ScenarioRun, check_scenarios, scenarios_for
 from reactivate.target.build import build as build_target
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
+from reactivate.workload.scenario import Scenario
 from reactivate.workload.suites import operations
 from reactivate.workspace import Workspace
 
@@ -58,12 +60,14 @@ class Stage:
         components: what is on, this phase's included.
         added: what this phase adds: what `previous` lacks.
         suites: names of the suites that exercise what is on.
+        scenarios: names of the overflow scenarios that its overflow check runs.
     """
 
     phase: Phase
     components: tuple[str, ...]
     added: tuple[str, ...]
     suites: tuple[str, ...]
+    scenarios: tuple[str, ...] = ()
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -87,6 +91,8 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
 
 def enable(ground: Ground, stage: Stage) -> Activation:
     """Build, mount and prove. See `reactivate.run.activation.activate`."""
+    # A scenario that cannot be run is found now, not after the other gates.
+    scenarios_for(ground.workspace, stage.scenarios, stage.components)
     return trio.run(activate, ground.spec, ground.workspace, stage.components, stage.added)
 
 
@@ -136,16 +142,39 @@ def check(
         refused = any(j.verdict is Verdict.FAIL and j.criterion not in waived for j in judged)
         return () if refused else {need.operation for need in needs_more_samples(judged)}
 
+    chosen = scenarios_for(ground.workspace, stage.scenarios, stage.components)
     build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
     if kind is Check.TRACE:
         run = agreed(run, ground.ledger, stage.phase.id, build, folder)
+    provoked = None
+    if kind is Check.OVERFLOW and chosen:
+        provoked = trio.run(partial(_provoke, ground, build, chosen, folder, reporter))
+        run = CheckRun(
+            measurements=(*run.measurements, *provoked.measurements),
+            instruments=(*run.instruments, provoked.run),
+        )
     judgements = judge_all(criteria, run.measurements, recorded)
     return Checked(
         run=run,
         judgements=judgements,
         build=build,
         seconds=time.monotonic() - started,
-        explanation=_explanation(ground, stage, build, judgements, waived, folder, reporter),
+        explanation=_explanation(ground, stage, build, judgements, waived, folder, reporter)
+        or (None if provoked is None else provoked.explanation),
+    )
+
+
+async def _provoke(
+    ground: Ground, build: Build, chosen: Sequence[Scenario], folder: Path, reporter: Reporter
+) -> ScenarioRun:
+    return await check_scenarios(
+        ground.workspace,
+        ground.spec,
+        build,
+        chosen,
+        folder,
+        reporter,
+        reduced=ground.workspace.settings().reduced_scenarios,
     )
 
 

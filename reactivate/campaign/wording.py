@@ -230,12 +230,18 @@ _MOST_ROWS = 24
 
 def chain_lines(explanation: Explanation) -> list[str]:
     """The folded call chain as aligned text, deepest first; long ones are cut in the middle."""
+    what = f"died during `{explanation.operation}`: {explanation.death}"
     if explanation.missing:
-        return [f"no call chain of `{explanation.operation}`: {explanation.missing}"]
+        missing = f"no call chain of `{explanation.operation}`: {explanation.missing}"
+        return [what, missing] if explanation.death else [missing]
     head = (
-        f"deepest point of `{explanation.operation}`, thread {explanation.thread}, "
-        f"{explanation.depth_bytes:,} bytes below the top "
-        f"({explanation.attributed:.2%} attributed)".replace("%", " %")
+        what
+        if explanation.death
+        else (
+            f"deepest point of `{explanation.operation}`, thread {explanation.thread}, "
+            f"{explanation.depth_bytes:,} bytes below the top "
+            f"({explanation.attributed:.2%} attributed)".replace("%", " %")
+        )
     )
     # What took no bytes of its own (inlined code) explains no bytes.
     rows = [
@@ -253,7 +259,7 @@ def chain_lines(explanation: Explanation) -> list[str]:
         f"{depth:>{widths[0]}}  {size:>{widths[1]}}  {location:<{widths[2]}}  {place}".rstrip()
         for depth, size, location, place in table
     ]
-    return [head, *lines]
+    return [head, *lines, *explanation.remarks]
 
 
 def _near(place: str) -> str:

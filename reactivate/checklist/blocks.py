@@ -17,8 +17,8 @@ DEFAULT_INTEGRATION_ID = "all_components"
 
 _KINDS = (PhaseKind.SETUP, PhaseKind.BASELINE, PhaseKind.INTEGRATION)
 _KEYS = {
-    "component": ("id", "needs", "risk", "workload"),
-    "phase": ("kind", "id", "risk", "workload"),
+    "component": ("id", "needs", "risk", "workload", "scenarios"),
+    "phase": ("kind", "id", "risk", "workload", "scenarios"),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WHERE = re.compile(r"\s*\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
@@ -53,6 +53,7 @@ class Head:
     needs: tuple[str, ...] = ()
     risk: str = ""
     workload: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     keys: frozenset[str] = field(default=frozenset())
 
 
@@ -72,6 +73,7 @@ def read_block(block: Block, source: Source) -> Head:
         needs=reader.names("needs"),
         risk=reader.risk(),
         workload=reader.names("workload"),
+        scenarios=reader.names("scenarios"),
         keys=frozenset(table),
     )
 

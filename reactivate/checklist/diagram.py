@@ -93,6 +93,7 @@ def _described(phase: Phase) -> dict[str, object]:
         "needs": list(phase.needs),
         "risk": phase.risk,
         "workload": list(phase.workload),
+        "scenarios": list(phase.scenarios),
         "before": [_item(item) for item in phase.before],
         "gates": {
             check.value: [_criterion(criterion) for criterion in phase.gate(check)]

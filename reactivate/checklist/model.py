@@ -146,6 +146,7 @@ class Phase:
         needs: ids of components that must be active before.
         risk: "low", "medium", "high", "very high" or "".
         workload: names of the suites that exercise this phase's component.
+        scenarios: names of the overflow scenarios that its overflow check runs.
         before: items to confirm before the component is enabled.
         criteria: all criteria in document order.
         after: items to confirm after the gates.
@@ -160,6 +161,7 @@ class Phase:
     needs: tuple[str, ...] = ()
     risk: str = ""
     workload: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     before: tuple[Item, ...] = ()
     criteria: tuple[Criterion, ...] = ()
     after: tuple[Item, ...] = ()

@@ -83,6 +83,7 @@ class Draft:
             needs=self.head.needs,
             risk=self.head.risk,
             workload=self.head.workload,
+            scenarios=self.head.scenarios,
             before=tuple(self.before),
             criteria=tuple(self.criteria),
             after=tuple(self.after),

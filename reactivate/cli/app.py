@@ -17,6 +17,7 @@ from reactivate.cli import (
     init,
     log,
     measure,
+    overflow,
     status,
     target_verbs,
     tour,
@@ -101,7 +102,17 @@ def _top(
     ctx.obj = State(workspace)
 
 
-_CAMPAIGN = (init, doctor, calibrate, campaign_verbs, status, log, checklist_verbs, target_verbs)
+_CAMPAIGN = (
+    init,
+    doctor,
+    calibrate,
+    campaign_verbs,
+    overflow,
+    status,
+    log,
+    checklist_verbs,
+    target_verbs,
+)
 _ANY_DAEMON = (measure, trace, watch, frames)
 for module in (*_CAMPAIGN, *_ANY_DAEMON, tour):
     module.register(app)

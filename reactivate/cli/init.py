@@ -20,12 +20,15 @@ def register(app: typer.Typer) -> None:
 def init(
     directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     target: Annotated[str, typer.Option(help="Name of a file in configs/targets.")] = "model",
+    reduced: Annotated[
+        bool, typer.Option("--reduced", help="Overflow scenarios with fewer steps; on record.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a workspace: checklists, configs, probes."""
     from reactivate.workspace import create
 
-    workspace = create(directory, target)
+    workspace = create(directory, target, reduced=reduced)
     if as_json:
         emit_json("reactivate.init/1", {"workspace": str(workspace.root), "target": target})
         return

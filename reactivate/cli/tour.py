@@ -123,9 +123,13 @@ def tour(
 def tell(narrator: Narrator, folder: Path) -> None:
     """The story: baseline, one component, a refusal, a fix, a retry, and the rest."""
     narrator.say("A workspace with the embedded filesystem as target.")
-    narrator.type(["init", str(folder), "--target", "model"])
+    narrator.type(["init", str(folder), "--target", "model", "--reduced"])
     narrator.say("What can this machine measure?")
     narrator.type(["doctor"])
+    narrator.say(
+        "Each instrument against programs whose depth is known, and against planted faults."
+    )
+    narrator.type(["calibrate"])
     narrator.say("As far as the gates let us. Items for people are confirmed unattended.")
     narrator.type(["next", "--until", "blocked", "--yes"], expect=ExitCode.REFUSED)
     _must_be_refused(narrator)

@@ -137,4 +137,4 @@ def _pair(function: bytes, place: bytes) -> tuple[str, str, int]:
     known = file and file != b"??"
     number = int(line) if line.isdigit() else 0
     name = "" if function == b"??" else printable(function)
-    return name, printable(file) if known else "", number if known else 0
+    return name, printable(file).removeprefix("./") if known else "", number if known else 0

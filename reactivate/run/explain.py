@@ -36,6 +36,8 @@ class Explanation:
         rows: innermost frame first, recursion folded.
         missing: why there is no chain, "" if there is one.
         evidence: the evidence file, relative to the attempt's folder.
+        death: what the daemon died of there, "" if it is alive.
+        remarks: what follows from the chain: its class, and what is known to help.
     """
 
     operation: str
@@ -45,6 +47,8 @@ class Explanation:
     rows: tuple[ChainRow, ...] = ()
     missing: str = ""
     evidence: str = ""
+    death: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 async def explain(

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from reactivate.errors import ConfigurationError, UsageError
+from reactivate.target.model import BackingFault
 from reactivate.tomlfile import TomlFile, nearest
 from reactivate.units import parse_bytes
 from reactivate.workload.exercises.contract import Exercise, Outcome, Progress
 from reactivate.workload.exercises.registry import EXERCISES
 from reactivate.workload.scenario_model import (
     PLACEHOLDER,
-    BackingFault,
     Call,
     Category,
     Expectation,

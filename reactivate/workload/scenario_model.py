@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from reactivate.errors import UsageError
+from reactivate.target.model import BackingFault
 from reactivate.units import format_bytes
 from reactivate.workload.exercises.contract import Exercise, Value, Values
 
@@ -42,14 +43,6 @@ class Restart(StrEnum):
     NONE = "none"
     KILL = "kill"
     """SIGKILL, a mount on the same backing folder, and a look at what was acknowledged."""
-
-
-class BackingFault(StrEnum):
-    """What is wrong with the folder below the filesystem."""
-
-    FULL = "full"
-    READ_ONLY = "read_only"
-    IO_ERROR = "io_error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
