@@ -204,7 +204,9 @@ class _Run:
     def __init__(
         self, site: Site, step: Step, limits: Limits, folder: Path, account: _Account
     ) -> None:
-        build = replace(site.build, components=step.order) if step.order else site.build
+        # What else is on is started after them.
+        others = tuple(c for c in site.build.components if c not in step.order)
+        build = replace(site.build, components=(*step.order, *others))
         self._launcher = TargetLauncher(site.spec, build, site.workspace)
         self._box = Box(
             stack_bytes=step.stack_limit_bytes,
