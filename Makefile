@@ -52,6 +52,7 @@ bench: setup
 
 example: setup
 	$(BIN)/python -m reactivate tour --example docs/example
+	$(BIN)/python scripts/readme-story
 
 wheel: setup
 	$(BIN)/python -m build --wheel --outdir dist .

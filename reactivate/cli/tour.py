@@ -141,7 +141,12 @@ def tell(narrator: Narrator, folder: Path) -> None:
     _must_be_refused(narrator)
     narrator.say("The search walks its index recursively. Where do we stand?")
     narrator.type(["status"])
-    narrator.say("The fix: the iterative walk, switched on in the target's own configuration.")
+    narrator.say("Would a larger stack do? The same search under two limits, on purpose.")
+    overflow = ["overflow", "--scenario", "deep_recursion", "--reduced"]
+    narrator.type(overflow, expect=ExitCode.REFUSED)
+    narrator.say(
+        "No: it grows with the request. The fix: the iterative walk, in the target's own file."
+    )
     narrator.type(["target", "set", f"{REFUSED_COMPONENT}.implementation", "iterative"])
     narrator.type(["retry"])
     narrator.say("The same gates again, then the remaining components and all of them together.")
@@ -180,5 +185,9 @@ def _write_example(narrator: Narrator, folder: Path, example: Path) -> None:
     shutil.copytree(folder / "docs" / "decisions", decisions)
     text = "".join(narrator.transcript).replace(str(folder), "campaign")
     example.joinpath("tour.txt").write_text(text, encoding="utf-8")
-    marker = "$ reactivate status\n"
-    example.joinpath("status.txt").write_text(marker + text.rsplit(marker, 1)[1], encoding="utf-8")
+    # The last of each: what a command printed, up to the next line of the story.
+    for verb in ("status", "calibrate", "overflow"):
+        at = text.rindex(f"$ reactivate {verb}")
+        end = text.find("\n# ", at)
+        part = text[at:] if end < 0 else text[at:end]
+        example.joinpath(f"{verb}.txt").write_text(part, encoding="utf-8")

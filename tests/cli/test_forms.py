@@ -41,6 +41,7 @@ VERBS: dict[str, list[str]] = {
     "trace": ["--pid", "999999999", "--mount", "NEW"],
     "watch": ["999999999", "--once"],
     "frames": ["/bin/true"],
+    "overflow": ["--list"],
 }
 """Every verb that has `--json`, with arguments to call it."""
 NO_JSON = {"tour"}

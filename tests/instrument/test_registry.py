@@ -9,6 +9,7 @@ from reactivate.gate import crosscheck
 from reactivate.instrument.contract import Configurable
 from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument, instruments_of
 from reactivate.metrics import METRICS
+from reactivate.run.overflow.measured import METRICS as PROVOKED
 
 ALWAYS = ["growth", "lifecycle", "deepest"]
 
@@ -49,8 +50,11 @@ def test_every_metric_has_its_instrument() -> None:
         for metric in made.measures:
             assert METRICS[metric].instrument in (name, "procfs"), metric
     measured = {metric for name in INSTRUMENTS for metric in instrument(name).measures}
-    # Where independent depths are compared, all instruments have spoken already.
-    assert measured | {crosscheck.METRIC} == set(METRICS)
+    # Where independent depths are compared, all instruments have spoken already; scenarios set
+    # the conditions themselves.
+    provoked = {metric for metric in METRICS if METRICS[metric].instrument == "scenarios"}
+    assert provoked < set(PROVOKED)
+    assert measured | provoked | {crosscheck.METRIC} == set(METRICS)
 
 
 def test_those_with_a_file_of_their_own_can_be_configured() -> None:
