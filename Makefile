@@ -45,7 +45,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: setup
 	$(BIN)/python -m benchmarks

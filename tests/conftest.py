@@ -59,3 +59,8 @@ def needs_root() -> None:
 def project_root() -> Path:
     """The source checkout."""
     return ROOT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: with two workers, none is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
