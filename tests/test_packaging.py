@@ -41,7 +41,6 @@ def test_wheel_holds_what_init_lays_out(wheel: Path) -> None:
         "probes/model/Makefile",
         "probes/model/shell.py",
         "probes/trace/stack_growth.bt",
-        "probes/trace/deepest_gdb.py",
     ):
         assert template + needed in names
     assert any(name.endswith("LICENSE") for name in names)

@@ -37,7 +37,7 @@ class Standing:
 
     Attributes:
         at: when it began, "" if there was none.
-        changed: what is not as it was then: "kernel", "gdb", …; nothing of it counts then.
+        changed: what is not as it was then: "kernel", "perf", …; nothing of it counts then.
         trusted: the instruments that found what was planted, with errors as expected.
         failed: the instruments that did not.
         missing: the instruments that could not be tried.

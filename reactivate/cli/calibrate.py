@@ -117,7 +117,7 @@ def _print(found: Calibration) -> None:
     from reactivate.cli.table import print_table
 
     environment = found.environment
-    named = [f"{name} {environment[name]}" for name in ("bpftrace", "gdb", "perf", "valgrind")]
+    named = [f"{name} {environment[name]}" for name in ("bpftrace", "perf", "valgrind")]
     say(
         f"{environment['kernel']} · {environment['cpu']} · {environment['libc']} · "
         f"{' · '.join(named)} · {found.at} · {found.seconds:.1f} s",

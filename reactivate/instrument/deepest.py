@@ -1,8 +1,9 @@
 """Deepest: who is on the stack at the deepest point of each operation, frame by frame.
 
 First paint and scan find the deepest byte that an operation writes. Then the operation is done
-once more with a hardware watchpoint on that byte: gdb stops the daemon at the very instruction
-that reaches it, and unwinds the whole stack with the stack pointer of each frame.
+once more with a hardware watchpoint on that byte: the daemon is stopped at the very instruction
+that reaches it, its registers and stack are copied, and it runs on. The whole stack is unwound from
+the copy, with the stack pointer of each frame.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from reactivate.errors import MeasurementError
 from reactivate.evidence import Address, Bound, Measurement, NotMeasured
 from reactivate.instrument.chain import Chain, fold
 from reactivate.instrument.contract import Availability, Bench
-from reactivate.instrument.gdb import catching, gdb_availability
 from reactivate.instrument.stackwatch import StackWatch, ThreadDepth
+from reactivate.instrument.watchpoint import catching, watchpoint_availability
 from reactivate.instrument.workout import ready_folder, repeat
 from reactivate.procfs import mount_fusectl
 from reactivate.target.model import Daemon
@@ -43,7 +44,7 @@ class DeepestPoint:
         depth: the thread that went deepest, as paint and scan saw it.
         chain: the stack at the deepest point.
         missed_bytes: how much higher than the deepest byte the chain was caught; 0 if there.
-        seconds: for gdb, from attaching to detaching.
+        seconds: from setting the watchpoint to the unwound chain.
     """
 
     operation: str
@@ -85,20 +86,19 @@ class Deepest:
     )
     bound: ClassVar[Bound] = Bound.EXACT
     needs: ClassVar[tuple[str, ...]] = (
-        "gdb with Python",
         "ptrace access to the daemon",
         "a hardware watchpoint",
     )
-    cost: ClassVar[str] = "the daemon stands still for about half a second for each operation"
+    cost: ClassVar[str] = "the daemon stands still for milliseconds in each operation"
 
     def availability(self) -> Availability:
-        """Whether gdb is there and may attach."""
-        return gdb_availability()
+        """Whether threads may be traced and a watchpoint is to be had."""
+        return watchpoint_availability()
 
     async def measure(self, bench: Bench) -> tuple[Measurement, ...]:
         """For each operation, or with `top` for the deepest ones, the chain at its deepest point.
 
-        A daemon on which gdb failed is given up; the remaining operations get a fresh mount.
+        A daemon on which tracing failed is given up; the remaining operations get a fresh mount.
         """
         mount_fusectl()
         top = int(bench.settings.get("top", 0))
@@ -225,10 +225,10 @@ class _Probe:
         repetition: int,
         addresses: Sequence[Address],
     ) -> Chain | None:
-        """One repetition under gdb. The operation itself is prepared before, tidied after."""
+        """One repetition under a watchpoint; the operation is prepared before, tidied after."""
         daemon = self._daemon
         seconds = self._deadline_seconds
-        name = f"`{operation.name}` under gdb"
+        name = f"`{operation.name}` under a watchpoint"
 
         async def step(function: Step, doing: str) -> None:
             await drive(daemon, function, folder, repetition, deadline_seconds=seconds, doing=doing)
@@ -238,7 +238,7 @@ class _Probe:
         async with catching(daemon.pid, addresses, self._folder, stem) as catch:
             await catch.armed()
             await step(operation.run, name)
-            chain = await catch.result(seconds=seconds)
+            chain = await catch.result()
         await step(operation.tidy, f"tidying up after {name}")
         return chain
 
@@ -344,7 +344,7 @@ def as_json(point: DeepestPoint) -> dict[str, object]:
         "total_bytes": chain.total_bytes,
         "attributed_bytes": chain.attributed_bytes,
         "stopped": chain.stopped,
-        "gdb_seconds": round(point.seconds, 3),
+        "caught_seconds": round(point.seconds, 3),
         "depths_count_from": "the top of the thread's stack mapping, in bytes",
         "folded": [
             {

@@ -1,4 +1,4 @@
-"""Where the scripts for bpftrace and gdb lie: they are files, in the checkout and in the wheel."""
+"""Where the scripts for bpftrace lie: they are files, in the checkout and in the wheel."""
 
 from __future__ import annotations
 

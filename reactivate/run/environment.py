@@ -13,7 +13,7 @@ from reactivate import __version__
 
 _TOOLS = {
     "bpftrace": ["bpftrace", "--version"],
-    "gdb": ["gdb", "--version"],
+    "addr2line": ["addr2line", "--version"],
     "perf": ["perf", "--version"],
     "valgrind": ["valgrind", "--version"],
     "cc": ["cc", "--version"],

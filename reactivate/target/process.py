@@ -245,6 +245,13 @@ class _Keeper(threading.Thread):
             )
 
     def _keep(self) -> None:
+        # Not by waitid alone: while another thread of ours traces the process, that would also
+        # return for the stops that are that thread's.
+        descriptor = os.pidfd_open(self.pid)
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        ended.poll()
+        os.close(descriptor)
         end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         assert end is not None
         killed = end.si_code in (os.CLD_KILLED, os.CLD_DUMPED)

@@ -52,7 +52,7 @@ _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SI
 _POINTERS = {"x86_64": (19, 16), "aarch64": (31, 32)}
 """Where user_regs_struct holds the stack and instruction pointer, in 8-byte words."""
 
-_MACHINES = {"x86_64": 62, "aarch64": 183}
+MACHINES = {"x86_64": 62, "aarch64": 183}
 """ELF machine numbers."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -162,7 +162,7 @@ class _Follower:
 
     def _with_snapshot(self, seen: Fault) -> Fault:
         """The fault with the place of its snapshot, or why there is none. Never raises OSError."""
-        folder, machine = self._autopsy, _MACHINES.get(platform.machine())
+        folder, machine = self._autopsy, MACHINES.get(platform.machine())
         if folder is None:
             return seen
         if machine is None or seen.stack_pointer is None or seen.instruction_pointer is None:
@@ -178,7 +178,7 @@ class _Follower:
             address=seen.address,
             stack_pointer=seen.stack_pointer,
             instruction_pointer=seen.instruction_pointer,
-            registers=_register_bytes(seen.tid),
+            registers=register_bytes(seen.tid),
             machine=machine,
             mappings=parse_maps(seen.maps),
         )
@@ -226,11 +226,11 @@ def registers(tid: int) -> list[int]:
 
     Zeros follow up to 128 words.
     """
-    data = _register_bytes(tid)
+    data = register_bytes(tid)
     return [*struct.unpack(f"={len(data) // 8}Q", data), *([0] * (128 - len(data) // 8))]
 
 
-def _register_bytes(tid: int) -> bytes:
+def register_bytes(tid: int) -> bytes:
     """struct user_regs_struct as the kernel gives it."""
     words = (ctypes.c_uint64 * 128)()
     vector = _Vector(ctypes.addressof(words), ctypes.sizeof(words))

@@ -100,9 +100,9 @@ def test_never_stale_and_current_are_told_apart(here: Here) -> None:
         said = here(verb).out
         assert "calibrated: 2026-01-02 03:04 UTC, 1 instruments seen red" in said
         assert "not to be trusted: growth" in said
-    write(here, {"watermark": True}, kernel="Linux 1.0", gdb="another")
+    write(here, {"watermark": True}, kernel="Linux 1.0", perf="another")
     for verb in ("status", "doctor"):
-        assert "stale: kernel, gdb changed since. Run reactivate calibrate." in here(verb).out
+        assert "stale: kernel, perf changed since. Run reactivate calibrate." in here(verb).out
     assert here("status", "--json").json()["calibrated"] == known(here).text
     assert known(here).without(["watermark"]) == ("watermark",)
 

@@ -13,14 +13,9 @@ from guests import bindfs, left_by, running_bindfs
 
 from reactivate.cli.trace_view import histogram
 
-needs_gdb = pytest.mark.skipif(
-    shutil.which("gdb") is None, reason="gdb is not installed (Debian package gdb)"
-)
-
 
 @pytest.mark.fuse
 @pytest.mark.root
-@needs_gdb
 def test_a_whole_trace_of_one_operation(tmp_path: Path, needs_fuse: None, needs_root: None) -> None:
     done = reactivate(
         "trace", "--operation", "create", "--out", "kept.json", "--", *bindfs(tmp_path, "-f"),
@@ -47,7 +42,6 @@ def test_a_whole_trace_of_one_operation(tmp_path: Path, needs_fuse: None, needs_
 
 
 @pytest.mark.fuse
-@needs_gdb
 def test_of_many_operations_the_deepest_are_shown(tmp_path: Path, needs_fuse: None) -> None:
     done = reactivate(
         "trace", "--json", "--top", "2", "--without", "growth", "--without", "lifecycle", "--",
@@ -64,7 +58,6 @@ def test_of_many_operations_the_deepest_are_shown(tmp_path: Path, needs_fuse: No
 
 
 @pytest.mark.fuse
-@needs_gdb
 def test_an_attached_daemon_lives_on_unharmed(tmp_path: Path, needs_fuse: None) -> None:
     with running_bindfs(tmp_path) as pid:
         done = reactivate(
@@ -77,12 +70,11 @@ def test_an_attached_daemon_lives_on_unharmed(tmp_path: Path, needs_fuse: None) 
 
 
 @pytest.mark.fuse
-@needs_gdb
 def test_missing_tools_are_named_and_the_rest_is_traced(tmp_path: Path, needs_fuse: None) -> None:
     """A PATH on which there is neither bpftrace nor perf."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bindfs", "fusermount3", "umount", "gdb"):
+    for name in ("bindfs", "fusermount3", "umount"):
         if found := shutil.which(name):
             (tools / name).symlink_to(found)
     done = reactivate(
@@ -99,7 +91,6 @@ def test_missing_tools_are_named_and_the_rest_is_traced(tmp_path: Path, needs_fu
 @pytest.mark.fuse
 @pytest.mark.root
 @pytest.mark.slow
-@needs_gdb
 def test_in_a_workspace_it_is_the_campaigns_build(
     tmp_path: Path, needs_fuse: None, needs_root: None
 ) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import trio
 from bindfs import bench
-from test_deepest import gdb  # noqa: F401
 
 from reactivate.evidence import Measurement, NotMeasured
 from reactivate.gate.crosscheck import PAGE_BYTES, compare
@@ -21,7 +20,6 @@ from reactivate.workload.suites import SUITES
 @pytest.mark.fuse
 @pytest.mark.root
 def test_four_witnesses_on_four_mounts(
-    gdb: None,  # noqa: F811
     needs_fuse: None,
     needs_root: None,
     tmp_path: Path,

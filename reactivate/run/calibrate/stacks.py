@@ -188,7 +188,7 @@ async def deepest(shop: Shop) -> Calibrated:
         )
         for order in (block, walk, big):
             data = shop.read(made.name, optimised, f"deepest-{order.name}.json")
-            seconds.append(float(data.get("gdb_seconds", 0.0)))
+            seconds.append(float(data.get("caught_seconds", 0.0)))
             if order is block and "caught_at_depth" in data:
                 depths.append(Case(name=f"{block.text}, {optimised}", truth=block.truths[-1],
                                    found=data["caught_at_depth"]))  # fmt: skip
