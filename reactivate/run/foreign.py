@@ -208,8 +208,10 @@ class _Started:
         if self._served is not None:
             self._served.signal(signal.SIGKILL)
         self._process.signal_group(signal.SIGKILL)
-        if self._mount is not None:
-            abort(self._mount.connection)
+        mount = self._mount
+        # Its number is another mount's as soon as this one has gone.
+        if mount is not None and procfs.fuse_mount_at(mount.mountpoint) == mount:
+            abort(mount.connection)
 
     @contextmanager
     def leashed(self) -> Iterator[None]:

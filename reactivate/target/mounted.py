@@ -81,8 +81,7 @@ class MountedDaemon:
         self.killed = True
         self._process.signal_group(signal.SIGKILL)
         self._enclosure.kill()
-        if self._connection >= 0:
-            abort(self._connection)
+        self._abort()
 
     def returncode(self) -> int | None:
         """None while alive; else the exit status, negative signal number if killed by one."""
@@ -112,10 +111,16 @@ class MountedDaemon:
 
     def end(self) -> None:
         """Take away by force what is left: the mount, the box, processes left behind. Blocks."""
-        if self._connection >= 0 and self._enclosure.namespaces is not None:
-            abort(self._connection)
+        if self._enclosure.namespaces is not None:
+            self._abort()
         self._enclosure.end()
         force_unmount(self._inside)
+
+    def _abort(self) -> None:
+        """Abort the connection while it is ours: when a mount goes, its number is another's."""
+        mount = self.mount() if self._connection >= 0 else None
+        if mount is not None and mount.connection == self._connection:
+            abort(self._connection)
 
     def mounted_as(self, connection: int) -> None:
         """Note the connection as soon as the mount is seen."""
