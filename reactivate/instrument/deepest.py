@@ -43,7 +43,7 @@ class DeepestPoint:
         operation: its name.
         depth: the thread that went deepest, as paint and scan saw it.
         chain: the stack at the deepest point.
-        missed_bytes: how much higher than the deepest byte the chain was caught; 0 if there.
+        missed_bytes: how much shallower than the deepest byte the chain was caught; 0 if there.
         seconds: from setting the watchpoint to the unwound chain.
     """
 
@@ -67,8 +67,8 @@ class DeepestPoint:
         watchpoint: a frame that is missing or measured wrongly makes the two differ.
         """
         chain = self.chain
-        assert self.depth.deepest is not None
-        asleep = self.depth.deepest + self.depth.below_idle_bytes
+        # From the top: the chain may be that of another worker, which sleeps as deep.
+        asleep = chain.top - self.depth.idle_bytes
         unwritten = max(0, chain.deepest - chain.frames[0].sp) if chain.frames else 0
         return max(0, chain.attributed_bytes - unwritten - (chain.start - asleep))
 
@@ -138,7 +138,7 @@ class _Probe:
         depths: dict[str, int] = {}
         for operation in operations:
             folder = await self._ready(operation)
-            depth = await self._look(operation, folder, _WARM_UP)
+            depth, _ = await self._look(operation, folder, _WARM_UP)
             depths[operation.name] = depth.depth_bytes if depth is not None else 0
         chosen = sorted(depths, key=lambda name: depths[name], reverse=True)[:top]
         return [operation for operation in operations if operation.name in chosen]
@@ -148,16 +148,16 @@ class _Probe:
         folder = await self._ready(operation)
         repetition = _WARM_UP
         depth = None
-        for higher in ((0,), _HIGHER_BYTES):
-            depth = await self._look(operation, folder, repetition)
+        for exact in (True, False):
+            depth, others = await self._look(operation, folder, repetition)
             if depth is None or depth.deepest is None:
                 return NotMeasured(
                     reason="no thread of the daemon did anything: the kernel answered by itself"
                 )
-            addresses = _addresses(depth, higher)
+            addresses = _alike(depth, others) if exact else _higher(depth)
             started = trio.current_time()
             try:
-                chain = await self._catch(operation, folder, repetition + 1, addresses)
+                chain = await self._catch(operation, folder, repetition + 1, addresses, first=exact)
             except MeasurementError as error:
                 self.spoiled = True
                 return NotMeasured(reason=f"{error.what}: {error.why}")
@@ -167,7 +167,7 @@ class _Probe:
                     operation=operation.name,
                     depth=depth,
                     chain=chain,
-                    missed_bytes=chain.deepest - depth.deepest,
+                    missed_bytes=depth.depth_bytes - (chain.top - chain.deepest),
                     seconds=trio.current_time() - started,
                 )
         assert depth is not None
@@ -194,8 +194,11 @@ class _Probe:
 
     async def _look(
         self, operation: Operation, folder: Path, repetition: int
-    ) -> ThreadDepth | None:
-        """One painted repetition: the thread that went deepest for its limit, None if none ran."""
+    ) -> tuple[ThreadDepth | None, tuple[ThreadDepth, ...]]:
+        """One painted repetition: the thread that went deepest for its limit, and all the others.
+
+        None for the first if none ran.
+        """
 
         def painted() -> tuple[ThreadDepth, ...]:
             daemon = self._daemon
@@ -216,7 +219,8 @@ class _Probe:
             doing=f"painting and scanning `{operation.name}`",
         )
         ran = [d for d in depths if d.ran and d.deepest is not None and not d.stale]
-        return max(ran, key=lambda d: d.depth_bytes / d.limit_bytes, default=None)
+        deepest = max(ran, key=lambda d: d.depth_bytes / d.limit_bytes, default=None)
+        return deepest, tuple(d for d in depths if d is not deepest)
 
     async def _catch(
         self,
@@ -224,6 +228,8 @@ class _Probe:
         folder: Path,
         repetition: int,
         addresses: Sequence[Address],
+        *,
+        first: bool,
     ) -> Chain | None:
         """One repetition under a watchpoint; the operation is prepared before, tidied after."""
         daemon = self._daemon
@@ -235,7 +241,7 @@ class _Probe:
 
         await step(operation.prepare, f"preparing {name}")
         stem = f"deepest-{operation.name}"
-        async with catching(daemon.pid, addresses, self._folder, stem) as catch:
+        async with catching(daemon.pid, addresses, self._folder, stem, first=first) as catch:
             await catch.armed()
             await step(operation.run, name)
             chain = await catch.result()
@@ -243,13 +249,23 @@ class _Probe:
         return chain
 
 
-def _addresses(depth: ThreadDepth, higher: Sequence[int]) -> tuple[Address, ...]:
+def _alike(depth: ThreadDepth, others: Sequence[ThreadDepth]) -> tuple[Address, ...]:
+    """The deepest byte, and the byte as deep on each other worker: any may get the next request."""
+    assert depth.deepest is not None
+    workers = [] if depth.main else [other for other in others if not other.main]
+    # Those that sleep as deep wait for the same; the ones that just ran come first.
+    alike = [other for other in workers if other.idle_bytes == depth.idle_bytes]
+    alike.sort(key=lambda other: not other.ran)
+    return (depth.deepest, *(Address(other.top - depth.depth_bytes) for other in alike))
+
+
+def _higher(depth: ThreadDepth) -> tuple[Address, ...]:
     """The deepest byte and others above it, below where the thread sleeps."""
     assert depth.deepest is not None
     asleep = depth.deepest + depth.below_idle_bytes
     return tuple(
         Address(depth.deepest + more)
-        for more in higher
+        for more in _HIGHER_BYTES
         if more == 0 or depth.deepest + more < asleep
     )
 

@@ -53,6 +53,7 @@ class ThreadDepth:
         start_ticks: its start time.
         main: whether it is the process's first thread.
         limit_bytes: how deep its stack can become.
+        top: one past the highest address of its stack's mapping; depths count from here.
         idle_bytes: its depth while it slept, before.
         depth_bytes: its greatest depth, from the top of the mapping.
         below_idle_bytes: its greatest depth, from the sleeping stack pointer; 0 if nothing
@@ -69,6 +70,7 @@ class ThreadDepth:
     start_ticks: int
     main: bool
     limit_bytes: int
+    top: Address
     idle_bytes: int
     depth_bytes: int
     below_idle_bytes: int
@@ -332,6 +334,7 @@ def _thread_depth(stack: ThreadStack, found: Deepest, *, ran: bool) -> ThreadDep
         start_ticks=stack.start_ticks,
         main=stack.main,
         limit_bytes=stack.limit_bytes,
+        top=stack.mapping.end,
         idle_bytes=stack.idle_bytes,
         depth_bytes=stack.mapping.end - deepest,
         below_idle_bytes=stack.sp - deepest,

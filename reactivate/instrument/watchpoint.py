@@ -85,17 +85,19 @@ class Catch:
 
 @asynccontextmanager
 async def catching(
-    pid: Pid, addresses: Sequence[Address], folder: Path, stem: str
+    pid: Pid, addresses: Sequence[Address], folder: Path, stem: str, *, first: bool = False
 ) -> AsyncIterator[Catch]:
     """Watchpoints on a process that runs; gone on leaving.
 
     Args:
         pid: the process; it runs on as soon as they are set.
-        addresses: deepest first, at most four.
+        addresses: the one that is wanted first; more than four are not watched.
         folder: for the snapshot.
         stem: beginning of its name; the snapshot is removed on leaving.
+        first: whether the first hit is as good as any: the addresses are of several stacks.
     """
-    tracer = _Tracer(pid, tuple(addresses[: debug_registers.MOST_WATCHPOINTS]), folder, stem)
+    wanted = tuple(addresses[: debug_registers.MOST_WATCHPOINTS])
+    tracer = _Tracer(pid, wanted, folder, stem, first=first)
     tracer.start()
     try:
         yield Catch(tracer)
@@ -109,14 +111,22 @@ async def catching(
 class _Tracer(threading.Thread):
     """The thread that traces: ptrace(2) belongs to the thread that seized."""
 
-    def __init__(self, pid: Pid, addresses: tuple[Address, ...], folder: Path, stem: str) -> None:
+    def __init__(
+        self,
+        pid: Pid,
+        addresses: tuple[Address, ...],
+        folder: Path,
+        stem: str,
+        *,
+        first: bool = False,
+    ) -> None:
         super().__init__(name="watchpoint", daemon=True)
         self.addresses = addresses
         self.armed = threading.Event()
         self.failure = ""
         self.caught: tuple[Address, Path] | None = None
         self._pid = pid
-        self._folder, self._stem = folder, stem
+        self._folder, self._stem, self._first = folder, stem, first
         self._left: list[Address | None] = list(addresses)
         self._running: set[Tid] = set()
         self._pending: dict[Tid, int] = {}
@@ -240,7 +250,7 @@ class _Tracer(threading.Thread):
         self.caught = (deepest, record)
         self._left = [a if a is not None and a < deepest else None for a in self._left]
         debug_registers.watch(tid, self._left)
-        if deepest == min(self.addresses):
+        if self._first or deepest == min(self.addresses):
             self._over.set()
 
     def _go_on(self, tid: Tid) -> None:

@@ -191,7 +191,7 @@ def test_unknown_code_is_not_attributed() -> None:
 
 def depth_of(chain: Chain) -> ThreadDepth:
     return ThreadDepth(
-        tid=1, start_ticks=1, main=True, limit_bytes=1 << 23, idle_bytes=64,
+        tid=1, start_ticks=1, main=True, limit_bytes=1 << 23, top=chain.top, idle_bytes=64,
         depth_bytes=chain.top - chain.deepest, below_idle_bytes=10,
         at_most_bytes=chain.top - chain.deepest, deepest=chain.deepest, ran=True,
     )  # type: ignore[arg-type]  # fmt: skip
@@ -215,12 +215,11 @@ def test_doubt_makes_a_lower_bound(stopped: str, missed: int, bound: Bound) -> N
 def test_frames_that_are_known_below_the_sleeping_stack_pointer() -> None:
     chain = chain_of(("f", 75), ("g", 25))
     # The thread slept 40 bytes below its start: 60 of the 100 bytes are the operation's.
-    depth = replace(depth_of(chain), below_idle_bytes=60)
+    depth = replace(depth_of(chain), idle_bytes=chain.top - chain.start + 40)
     point = DeepestPoint(operation="op", depth=depth, chain=chain, missed_bytes=0, seconds=0.1)
     assert point.unwound_bytes == 60
     unwritten = replace(chain, deepest=Address(chain.deepest + 16))
-    depth = replace(depth, deepest=unwritten.deepest, below_idle_bytes=44)
-    assert replace(point, chain=unwritten, depth=depth).unwound_bytes == 44
+    assert replace(point, chain=unwritten).unwound_bytes == 44
     unknown = replace(chain.frames[1], function="", module="")
     torn = replace(chain, frames=(chain.frames[0], unknown))
     assert replace(point, chain=torn).unwound_bytes == 60 - 25

@@ -33,6 +33,7 @@ def depth(
         start_ticks=1,
         main=main,
         limit_bytes=LIMIT,
+        top=Address(LIMIT),
         idle_bytes=IDLE,
         depth_bytes=bytes_,
         at_most_bytes=bytes_ if at_most is None else at_most,
