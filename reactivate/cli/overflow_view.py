@@ -205,4 +205,6 @@ def show_end(results: Sequence[ScenarioResult], folder: Path, code: ExitCode) ->
         say(f"limits: {text}", style="yellow")
     if code:
         say(f"[exit {int(code)}]", style="dim")
-    say("next: reactivate status" if code is ExitCode.DONE else f"next: less {folder}")
+    wrong = next((r.scenario.name for r in results if not (r.passed and r.complete)), "")
+    say(f"next: reactivate overflow --scenario {wrong}   after a fix" if wrong
+        else "next: reactivate status")  # fmt: skip
