@@ -3,7 +3,7 @@
 Every operation is done on the measured mount and on a second one, in turn, and both are timed.
 Other load on the machine is kept out where that is allowed: it adds as much to both, so the ratio
 would come out too near to 1. valgrind's tools are there for comparison. Needs /dev/fuse,
-bindfs and, each for its own line, bpftrace, gdb and valgrind.
+bindfs and, each for its own line, bpftrace and valgrind.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ async def _ratio(arm: Arm, root: Path) -> tuple[float, float]:
 
 
 async def _deepest_seconds(root: Path) -> tuple[float, list[float]]:
-    """The whole run for each operation, mount included; and how long gdb took of that, each."""
+    """The whole run for each operation, mount included; and how long catching took of that, each."""
     folder = root / "deepest"
     folder.mkdir()
     begun = time.perf_counter()
@@ -150,7 +150,7 @@ async def _deepest_seconds(root: Path) -> tuple[float, list[float]]:
     seconds = (time.perf_counter() - begun) / _DEEPEST
     documents = [json.loads(file.read_text()) for file in folder.glob("deepest-*.json")
                  if not file.name.endswith(".raw.json")]  # fmt: skip
-    return seconds, [d["gdb_seconds"] for d in documents if "gdb_seconds" in d]
+    return seconds, [d["caught_seconds"] for d in documents if "caught_seconds" in d]
 
 
 async def _watch_share(root: Path) -> tuple[float, int]:
@@ -202,15 +202,15 @@ def goals() -> list[Goal]:
                     f"medians; whole sums {whole:.2f} ×; {how}",
                 )
             )
-        seconds, gdb = trio.run(_deepest_seconds, root)
+        seconds, caught = trio.run(_deepest_seconds, root)
         found.append(
             Goal(
                 name="deepest, for one operation",
-                measured=seconds if len(gdb) == _DEEPEST else float("nan"),
+                measured=seconds if len(caught) == _DEEPEST else float("nan"),
                 limit=2.0,
                 unit="s",
-                detail=f"{len(gdb)} chains of {_DEEPEST} operations; "
-                f"gdb {max(gdb, default=0):.2f} s of that at most",
+                detail=f"{len(caught)} chains of {_DEEPEST} operations; "
+                f"catching {max(caught, default=0):.2f} s of that at most",
             )
         )
         share, threads = trio.run(_watch_share, root)
