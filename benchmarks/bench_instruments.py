@@ -134,7 +134,7 @@ async def _ratio(arm: Arm, root: Path) -> tuple[float, float]:
 
 
 async def _deepest_seconds(root: Path) -> tuple[float, list[float]]:
-    """The whole run for each operation, mount included; and how long catching took of that, each."""
+    """The whole run for each operation, mount included; and of that, how long each catch took."""
     folder = root / "deepest"
     folder.mkdir()
     begun = time.perf_counter()
