@@ -204,13 +204,24 @@ def find(start: Path) -> Workspace:
     """
     absolute = Path(os.path.abspath(start))  # noqa: PTH100 - keep the user's own spelling
     for folder in (absolute, *absolute.parents):
-        if (folder / _MARKER).is_file():
+        if _is_marked(folder):
             return Workspace(folder)
     raise WorkspaceError(
         f"{absolute} is not in a workspace",
         why=f"there is no {_MARKER} here or above",
         hint="reactivate init DIR",
     )
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return (folder / _MARKER).is_file()
+    except PermissionError as error:
+        raise WorkspaceError(
+            f"{folder} cannot be looked into",
+            why=f"{error.strerror}: {error.filename}",
+            hint="run as the workspace's owner, or choose another with -C DIR",
+        ) from error
 
 
 def create(root: Path, target: str, *, reduced: bool = False) -> Workspace:

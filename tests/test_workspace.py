@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -186,3 +188,29 @@ def test_instrument_settings_refuse(tmp_path: Path, text: str, fault: str) -> No
 def test_instrument_settings_need_their_file(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match=r"instruments\.toml cannot be read"):
         Workspace(tmp_path).instrument_settings("memory")
+
+
+@pytest.mark.root
+def test_a_folder_that_may_not_be_entered_is_an_environment_error(
+    tmp_path: Path, needs_root: None, project_root: Path
+) -> None:
+    hidden = tmp_path / "hidden"
+    create(hidden / "workspace", "model")
+    hidden.chmod(0o700)
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from reactivate.errors import WorkspaceError\n"
+        "from reactivate.workspace import find\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try:\n"
+        "    find(Path(sys.argv[1]))\n"
+        "except WorkspaceError as error:\n"
+        "    print(int(error.exit_code), error.what)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(hidden / "workspace")],
+        capture_output=True, text=True, timeout=60, cwd=project_root,
+    )  # fmt: skip
+    assert done.stdout.startswith("6 "), done.stderr
+    assert "cannot be looked into" in done.stdout
