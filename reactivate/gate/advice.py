@@ -24,6 +24,9 @@ _GIANT_BYTES = 64 << 10
 
 _MOST_NAMES = 6
 
+_LEAST_LARGE_BYTES = 16 << 10
+"""A smaller frame is no large one, however small the stack that it fills."""
+
 _LEAST_REPETITIONS = 8
 """Fewer frames of one function are an ordinary nesting."""
 
@@ -257,7 +260,7 @@ def _large_frame(facts: ChainFacts, around: Circumstances) -> Classification | N
     """One frame is half of the stack, or larger than a frame should ever be."""
     group = max(facts.groups, key=lambda g: g.frame_bytes)
     least = _LARGE_SHARE if group.frame_bytes >= _LARGE_BYTES else DOMINANT
-    if group.frame_bytes < least * facts.total_bytes:
+    if group.frame_bytes < max(_LEAST_LARGE_BYTES, least * facts.total_bytes):
         return None
     return _frame(facts, around, group)
 
@@ -265,7 +268,7 @@ def _large_frame(facts: ChainFacts, around: Circumstances) -> Classification | N
 def _large_share(facts: ChainFacts, around: Circumstances) -> Classification | None:
     """One frame is a quarter of the stack, or a few giant ones are half of it together."""
     group = max(facts.groups, key=lambda g: g.frame_bytes)
-    if group.frame_bytes >= _LARGE_SHARE * facts.total_bytes:
+    if group.frame_bytes >= max(_LEAST_LARGE_BYTES, _LARGE_SHARE * facts.total_bytes):
         return _frame(facts, around, group)
     giants = [g for g in facts.groups if g.count == 1 and g.frame_bytes >= _GIANT_BYTES]
     size = sum(g.frame_bytes for g in giants)
