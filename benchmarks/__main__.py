@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bench_face, bench_frames, bench_instruments, bench_tour, bench_watermark
+from benchmarks import (
+    bench_face,
+    bench_frames,
+    bench_instruments,
+    bench_overflow,
+    bench_tour,
+    bench_watermark,
+)
 from benchmarks.goal import Goal
 
-BENCHES = (bench_face, bench_watermark, bench_instruments, bench_frames, bench_tour)
+BENCHES = (
+    bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_tour,
+)  # fmt: skip
 
 
 def main() -> int:
