@@ -9,11 +9,14 @@ import typer
 
 from reactivate import __version__
 from reactivate.cli import (
+    analyze,
     calibrate,
     campaign_verbs,
     checklist_verbs,
     doctor,
+    export,
     frames,
+    history,
     init,
     log,
     measure,
@@ -110,6 +113,9 @@ _CAMPAIGN = (
     overflow,
     status,
     log,
+    analyze,
+    history,
+    export,
     checklist_verbs,
     target_verbs,
 )

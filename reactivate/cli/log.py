@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 def log(
     ctx: typer.Context,
     write: Annotated[
-        bool, typer.Option("--write", help="Write one file per decision to docs/decisions.")
+        bool,
+        typer.Option(
+            "--write", help="Write one file per decision, and a campaign report, to docs/decisions."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
+from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
+from reactivate.report.analysis.markup import code_block, visible
+from reactivate.report.campaign_report import FILE_NAME, render_campaign
 from reactivate.units import format_quantity, format_ratio
 
 _BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|(?<!\d)[#>+\-*_=~]|(?<!\d)```)")
@@ -45,22 +47,6 @@ CONSEQUENCES: dict[str, str] = {
 }
 
 
-class Source(Protocol):
-    """What the log reads of a ledger."""
-
-    def decisions(self) -> tuple[Decision, ...]:
-        """All decisions, in order."""
-
-    def attempts(self, phase: str | None = None) -> tuple[AttemptRecord, ...]:
-        """All attempts, in order."""
-
-    def judgements(self, attempt_id: int) -> tuple[Judgement, ...]:
-        """Verdicts of one attempt, in the checklist's order."""
-
-    def environment(self, sha256: str) -> Mapping[str, JSON]:
-        """The environment an attempt ran in."""
-
-
 def file_name(decision: Decision) -> str:
     """`0007-search_engine-refused.md`."""
     kind = TITLES.get(decision.kind, decision.kind).replace(" ", "-")
@@ -68,13 +54,15 @@ def file_name(decision: Decision) -> str:
     return f"{decision.number:04}-{phase}-{kind}.md"
 
 
-def render_log(ledger: Source) -> dict[str, str]:
-    """Every file of the log: name to content, the index (`README.md`) first."""
+def render_log(ledger: LedgerQueries) -> dict[str, str]:
+    """Every file of the log: name to content; the index (`README.md`) and the campaign report
+    first.
+    """
     decisions = ledger.decisions()
     attempts = {attempt.id: attempt for attempt in ledger.attempts()}
     names = {decision.number: file_name(decision) for decision in decisions}
     superseded = {d.supersedes: d.number for d in decisions if d.supersedes is not None}
-    files = {"README.md": render_index(decisions)}
+    files = {"README.md": render_index(decisions), FILE_NAME: render_campaign(ledger, names)}
     for decision in decisions:
         files[names[decision.number]] = "\n".join(
             [
@@ -108,7 +96,8 @@ def render_index(decisions: Sequence[Decision]) -> str:
         [
             "# Decision log",
             "",
-            "Generated from the ledger by `reactivate log --write`. Times are UTC.",
+            "Generated from the ledger by `reactivate log --write`. Times are UTC. "
+            f"What all of it came to: [campaign report]({FILE_NAME}).",
             "",
             *table(["number", "date", "component", "decision", "who", "why"], rows),
             "",
@@ -116,7 +105,7 @@ def render_index(decisions: Sequence[Decision]) -> str:
     )
 
 
-def write_log(ledger: Source, folder: Path) -> tuple[Path, ...]:
+def write_log(ledger: LedgerQueries, folder: Path) -> tuple[Path, ...]:
     """Write the log into `folder`; returns the files whose content changed.
 
     Raises:
@@ -187,8 +176,7 @@ def _context(decision: Decision) -> list[str]:
             lines += [*(f"- {escape(str(entry))}" for entry in entries), ""]
     chain = decision.context.get("chain")
     if isinstance(chain, Sequence) and not isinstance(chain, str):
-        # Indented code: whatever a function is called, it stays text.
-        lines += [*(f"    {' '.join(str(line).splitlines())}" for line in chain), ""]
+        lines += code_block(str(line) for line in chain)
     if len(lines) == 2:
         lines += ["A person's decision; nothing was measured for it.", ""]
     return lines
@@ -202,7 +190,7 @@ def _attempt_ids(decision: Decision) -> list[int]:
 
 
 def _verdicts(
-    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: Source
+    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: LedgerQueries
 ) -> list[str]:
     lines: list[str] = []
     for attempt_id in _attempt_ids(decision):
@@ -254,7 +242,7 @@ def _value(value: float | NotMeasured, judgement: Judgement) -> str:
 
 
 def _environment(
-    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: Source
+    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: LedgerQueries
 ) -> list[str]:
     ids = _attempt_ids(decision)
     if not ids:
@@ -290,7 +278,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def escape(text: str) -> str:
     """Text on one line that holds no HTML and begins no block; its code spans stay as they are."""
-    text = _BLOCK.sub(r"\1\\\2", " ".join(text.split()))
+    text = _BLOCK.sub(r"\1\\\2", visible(" ".join(text.split())))
     parts = text.split("`")
     if len(parts) % 2 == 0:  # a lone backtick opens no code
         return "\\`".join(map(_without_html, parts))

@@ -42,9 +42,11 @@ VERBS: dict[str, list[str]] = {
     "watch": ["999999999", "--once"],
     "frames": ["/bin/true"],
     "overflow": ["--list"],
+    "analyze": ["--baseline"],
+    "history": ["stack.peak"],
 }
 """Every verb that has `--json`, with arguments to call it."""
-NO_JSON = {"tour"}
+NO_JSON = {"tour", "export"}
 ESCAPE = "\x1b"
 
 

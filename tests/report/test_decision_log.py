@@ -143,6 +143,7 @@ def test_the_same_ledger_gives_the_same_bytes(tmp_path: Path) -> None:
         "0001-setup-confirmed.md",
         "0002-search-refused.md",
         "0003-search-advance.md",
+        "CAMPAIGN.md",
         "README.md",
     ]
 
@@ -155,10 +156,11 @@ def test_every_link_leads_to_a_file_of_the_log(ledger: Ledger) -> None:
         for token in tokens(text)
         if token.type == "link_open"
     ]
-    assert len(links) == 3 + 2
+    assert len([name for name, _ in links if name != "CAMPAIGN.md"]) == 1 + 3 + 2
     assert {target for _, target in links} <= set(files)
     assert [target for name, target in links if name == "README.md"] == [
-        file_name(decision) for decision in ledger.decisions()
+        "CAMPAIGN.md",
+        *(file_name(decision) for decision in ledger.decisions()),
     ]
 
 
@@ -239,7 +241,7 @@ def test_plain_words_are_not_changed() -> None:
 
 def test_writing_again_writes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     folder = tmp_path / "docs" / "decisions"
-    assert len(write_log(ledger, folder)) == 4
+    assert len(write_log(ledger, folder)) == 5
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert write_log(ledger, folder) == ()
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
@@ -259,6 +261,7 @@ def test_a_failure_leaves_the_old_file_whole(ledger: Ledger, tmp_path: Path) -> 
         "0001-setup-confirmed.md",
         "0002-search-refused.md",
         "0003-search-advance.md",
+        "CAMPAIGN.md",
         "README.md",
     ]
 
@@ -266,5 +269,20 @@ def test_a_failure_leaves_the_old_file_whole(ledger: Ledger, tmp_path: Path) -> 
 def test_an_empty_ledger_has_an_index_without_rows(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "none.db", writer=False) as ledger:
         files = render_log(ledger)
-    assert list(files) == ["README.md"]
+    assert list(files) == ["README.md", "CAMPAIGN.md"]
     assert len(rows(files["README.md"])) == 1
+
+
+def test_a_call_chain_is_code_even_after_a_list(tmp_path: Path) -> None:
+    chain = ["deepest point", "    12  <b>walk</b> ``` \x1b[31m", "# no heading"]
+    with Ledger.open(tmp_path / "ledger.db", writer=True) as ledger:
+        ledger.decide(
+            DecisionDraft(
+                kind="refused", phase="search", reason="r", who="gate",
+                context={"failed": ["x: too deep"], "chain": chain},
+            )
+        )  # fmt: skip
+        text = render_log(ledger)["0001-search-refused.md"]
+    (block,) = (token for token in MARKDOWN.parse(text) if token.type == "fence")
+    assert block.content.splitlines() == [chain[0], chain[1].replace("\x1b", "\\x1b"), chain[2]]
+    assert not [t for t in tokens(text) if t.type in ("html_block", "html_inline")]

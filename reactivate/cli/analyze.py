@@ -1,0 +1,69 @@
+"""`reactivate analyze`: what the ledger says, as Markdown in results/analysis."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from reactivate.cli.console import emit_json, say
+from reactivate.cli.light import add_verb
+from reactivate.cli.state import State
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    add_verb(app, analyze, example="reactivate analyze --component search_engine")
+
+
+def analyze(
+    ctx: typer.Context,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="The minimal build: depth, memory, latency.")
+    ] = False,
+    component: Annotated[
+        str | None,
+        typer.Option(
+            "--component",
+            metavar="NAME",
+            help="A component: against the minimal build and the build before it.",
+        ),
+    ] = None,
+    overflow: Annotated[
+        bool,
+        typer.Option(
+            "--stack-overflow-analysis", help="All scenarios, deaths, causes, smallest stacks."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write analyses of the campaign, as Markdown.
+
+    They are made from the ledger and its evidence files alone; nothing is measured. Every number
+    names its evidence. Files that are missing or were changed are named, and not read.
+    """
+    from reactivate.errors import UsageError
+    from reactivate.report.analysis.write import Wanted, render, write
+
+    state: State = ctx.obj
+    if not (baseline or component or overflow):
+        raise UsageError(
+            "nothing to analyze was named",
+            hint="reactivate analyze --baseline, --component NAME or --stack-overflow-analysis",
+        )
+    workspace = state.workspace()
+    wanted = Wanted(baseline=baseline, component=component or "", overflow=overflow)
+    files = render(workspace.ledger, workspace.results, wanted)
+    folder = workspace.results / "analysis"
+    changed = {path.name for path in write(files, folder)}
+    paths = {name: str((folder / name).relative_to(workspace.root)) for name in files}
+    if as_json:
+        emit_json(
+            "reactivate.analyze/1",
+            {"files": [{"path": paths[name], "changed": name in changed} for name in files]},
+        )
+        return
+    for name, path in paths.items():
+        say(f"{path}   {'written' if name in changed else 'unchanged'}")
+    say(f"next: less {shlex.quote(str(folder / next(iter(files))))}")

@@ -1,0 +1,198 @@
+"""Call chains at the deepest point, held against another build's: who appeared, who grew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from reactivate.evidence import NotMeasured
+from reactivate.ledger.records import AttemptRecord
+from reactivate.report.analysis.evidence import Evidence
+from reactivate.report.analysis.markup import code, prose, table
+from reactivate.units import format_bytes, format_count
+
+_MOST_ROWS = 8
+_DEEPEST = "deepest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one function has of a call chain.
+
+    Attributes:
+        bytes: of all its frames.
+        frames: how many.
+        place: where in the source, "" if unknown.
+    """
+
+    bytes: int
+    frames: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainFacts:
+    """The call chain at the deepest point of an operation, by function.
+
+    Attributes:
+        operation: its name.
+        path: the evidence file, relative to the attempt's folder.
+        total_bytes: from the thread's start to the deepest point.
+        shares: by function; frames without bytes of their own are left out.
+    """
+
+    operation: str
+    path: str
+    total_bytes: int
+    shares: Mapping[str, Share]
+
+
+def read_chains(
+    evidence: Evidence, attempt: AttemptRecord | None
+) -> dict[str, ChainFacts | NotMeasured]:
+    """The chains of an attempt by operation; what could not be read says why."""
+    found: dict[str, ChainFacts | NotMeasured] = {}
+    for path in () if attempt is None else evidence.paths(attempt, _DEEPEST, "deepest-"):
+        assert attempt is not None
+        document = evidence.document(attempt, path)
+        name = PurePath(path).stem.removeprefix("deepest-")
+        if isinstance(document, NotMeasured):
+            found[name] = document
+            continue
+        facts = _facts(document, path)
+        found[name if isinstance(facts, NotMeasured) else facts.operation] = facts
+    return found
+
+
+def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
+    missing = document.get("not_measured")
+    if isinstance(missing, str):
+        return NotMeasured(reason=missing)
+    try:
+        shares: dict[str, Share] = {}
+        for frame in document["frames"]:
+            size = int(frame["size_bytes"])
+            if not size:
+                continue
+            name = frame["function"] or _code_place(frame)
+            before = shares.get(name)
+            shares[name] = Share(
+                bytes=size + (before.bytes if before else 0),
+                frames=1 + (before.frames if before else 0),
+                place=f"{frame['file']}:{frame['line']}" if frame["file"] else "",
+            )
+        return ChainFacts(
+            operation=str(document["operation"]),
+            path=path,
+            total_bytes=int(document["total_bytes"]),
+            shares=shares,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        return NotMeasured(reason=f"{path} is no call chain: {error!r}")
+
+
+def _code_place(frame: Mapping[str, Any]) -> str:
+    module = str(frame["module"])
+    return f"{PurePath(module).name}+{int(frame['offset']):#x}" if module else "?"
+
+
+def frames_section(
+    evidence: Evidence,
+    now: AttemptRecord | None,
+    then: AttemptRecord | None,
+    *,
+    title: str,
+    missing_now: str,
+    missing_then: str,
+) -> list[str]:
+    """Per operation, the functions that appeared or grew since another attempt.
+
+    Args:
+        evidence: where chains are read.
+        now: the attempt that is described.
+        then: what it is held against.
+        title: of the section.
+        missing_now: why there is no `now`, if so.
+        missing_then: why there is no `then`, if so.
+    """
+    lines = [f"## {title}", ""]
+    chains = read_chains(evidence, now)
+    if now is None or not chains:
+        why = missing_now if now is None else f"attempt {now.id} has no call chain on record"
+        return [*lines, f"Not measured: {prose(why)}.", ""]
+    earlier = read_chains(evidence, then)
+    for operation, chain in sorted(chains.items()):
+        lines += [f"### {code(operation)}", ""]
+        if isinstance(chain, NotMeasured):
+            lines += [f"Not measured: {prose(chain.reason)}.", ""]
+            continue
+        source = evidence.cite(now, chain.path)
+        lines += [f"{format_bytes(chain.total_bytes)} from the thread's start; {source}.", ""]
+        other = earlier.get(operation)
+        if then is None or other is None:
+            why = missing_then if then is None else "it has no chain of this operation"
+            lines += [f"Not comparable: {prose(why)}. The largest:", ""]
+            lines += _largest(chain.shares)
+        elif isinstance(other, NotMeasured):
+            lines += [f"Not comparable: {prose(other.reason)}. The largest:", ""]
+            lines += _largest(chain.shares)
+        else:
+            lines += [f"Against {evidence.cite(then, other.path)}:", ""]
+            lines += _grown(chain.shares, other.shares)
+    return lines
+
+
+def _largest(shares: Mapping[str, Share]) -> list[str]:
+    ordered = sorted(shares.items(), key=lambda pair: (-pair[1].bytes, pair[0]))
+    rows = [
+        [code(name), format_bytes(s.bytes), format_count(s.frames), code(s.place)]
+        for name, s in ordered[:_MOST_ROWS]
+    ]
+    return _with_rest(["function", "bytes", "frames", "place"], rows, len(ordered))
+
+
+def _grown(now: Mapping[str, Share], then: Mapping[str, Share]) -> list[str]:
+    nothing = Share(bytes=0, frames=0, place="")
+    changes = [(s.bytes - then.get(n, nothing).bytes, n, s) for n, s in now.items()]
+    more = sorted((c for c in changes if c[0] > 0), key=lambda c: (-c[0], c[1]))
+    less = sum(
+        s.bytes - now.get(n, nothing).bytes
+        for n, s in then.items()
+        if s.bytes > now.get(n, nothing).bytes
+    )
+    gained = sum(c[0] for c in more)
+    lines = [
+        f"{len(more):,} functions appeared or grew by {format_bytes(gained)} together; "
+        f"others shrank or went by {format_bytes(less)}.",
+        "",
+    ]
+    rows = [
+        [
+            code(name),
+            "grew" if name in then else "appeared",
+            f"+{format_bytes(by)}",
+            format_bytes(share.bytes),
+            _frames(share.frames, then.get(name, nothing).frames),
+            code(share.place),
+        ]
+        for by, name, share in more[:_MOST_ROWS]
+    ]
+    if rows:
+        headers = ["function", "", "by", "bytes", "frames", "place"]
+        lines += _with_rest(headers, rows, len(more))
+    return lines
+
+
+def _frames(now: int, then: int) -> str:
+    return format_count(now) if now == then else f"{format_count(now)} (were {format_count(then)})"
+
+
+def _with_rest(headers: Sequence[str], rows: list[list[str]], total: int) -> list[str]:
+    lines = table(headers, rows)
+    return (
+        [*lines, f"{total - len(rows):,} smaller ones are left out.", ""]
+        if (total > len(rows))
+        else lines
+    )

@@ -1,0 +1,69 @@
+"""The pattern of input and output: which requests the kernel sent while the workload ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reactivate.evidence import NotMeasured
+from reactivate.report.analysis.evidence import Evidence
+from reactivate.report.analysis.markup import code, prose, table
+from reactivate.report.analysis.values import Values, cell
+from reactivate.units import format_count, format_duration_ns, format_percent
+
+_TOTALS = ("requests.total", "requests.errors", "requests.unanswered", "memory.mapped")
+
+
+def requests_section(evidence: Evidence, values: Values, missing: str) -> list[str]:
+    """Requests by opcode, with errors and the longest answer.
+
+    Args:
+        evidence: where the lifecycle's document is read.
+        values: of a trace attempt.
+        missing: why there is none, if there is none.
+    """
+    lines = ["## Requests", ""]
+    if values.attempt is None:
+        return [*lines, f"Not measured: {prose(missing)}.", ""]
+    rows = []
+    for metric in _TOTALS:
+        found = values.one(metric)
+        rows.append([code(metric), cell(found), values.cite(evidence, found)])
+    lines += table(["metric", "value", "evidence"], rows)
+    total = values.one("requests.total")
+    path = "" if total is None else total.measurement.evidence
+    if not path:
+        return lines
+    document = evidence.document(values.attempt, path)
+    if isinstance(document, NotMeasured):
+        return [*lines, f"By opcode: not measured: {prose(document.reason)}.", ""]
+    opcodes = document.get("opcodes")
+    listed = [each for each in opcodes if _whole(each)] if isinstance(opcodes, list) else []
+    if not listed:
+        return [*lines, f"By opcode: {evidence.cite(values.attempt, path)} lists none.", ""]
+    sent = sum(each["sent"] for each in listed)
+    ordered = sorted(listed, key=lambda each: (-each["sent"], str(each["opcode"])))
+    lines += table(
+        ["opcode", "sent", "share", "failed", "longest answer"],
+        [_row(each, sent) for each in ordered],
+    )
+    return [*lines[:-1], "", f"Evidence: {evidence.cite(values.attempt, path)}", ""]
+
+
+def _row(each: Mapping[str, Any], sent: int) -> list[str]:
+    return [
+        code(str(each["opcode"])),
+        format_count(each["sent"]),
+        format_percent(each["sent"] / sent) if sent else "",
+        format_count(each["failed"]),
+        format_duration_ns(each["longest_ns"]),
+    ]
+
+
+def _whole(each: object) -> bool:
+    keys = ("sent", "failed", "longest_ns")
+    return (
+        isinstance(each, Mapping)
+        and "opcode" in each
+        and all(isinstance(each.get(key), (int, float)) for key in keys)
+    )

@@ -1,0 +1,90 @@
+"""Writing analyses into results/analysis: whole files, and only where their content changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reactivate.errors import WorkspaceError
+from reactivate.report.analysis.baseline import baseline_analysis
+from reactivate.report.analysis.component import component_analysis
+from reactivate.report.analysis.evidence import Evidence
+from reactivate.report.analysis.overflow import overflow_analysis
+from reactivate.report.analysis.reader import LedgerReader
+from reactivate.report.analysis.shape import read_shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which analyses to make.
+
+    Attributes:
+        baseline: that of the minimal build.
+        component: that of this component, "" for none.
+        overflow: that of all stack overflows.
+    """
+
+    baseline: bool = False
+    component: str = ""
+    overflow: bool = False
+
+
+def render(ledger: Path, results: Path, wanted: Wanted) -> Mapping[str, str]:
+    """File name to Markdown. Nothing but the ledger and its evidence files is read.
+
+    Raises:
+        UsageError: there is no such component.
+        LedgerError: the ledger cannot be read.
+    """
+    with LedgerReader.opened(ledger) as reader, reader.snapshot():
+        shape = read_shape(reader)
+        files: dict[str, str] = {}
+        # Each document names the evidence that it used itself, so each compares for itself.
+        if wanted.baseline:
+            files["baseline.md"] = baseline_analysis(_evidence(reader, results), shape)
+        if wanted.component:
+            name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted.component)
+            content = component_analysis(_evidence(reader, results), shape, wanted.component)
+            files[f"component-{name}.md"] = content
+        if wanted.overflow:
+            content = overflow_analysis(_evidence(reader, results), shape)
+            files["stack-overflow.md"] = content
+    return files
+
+
+def write(files: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+    """Write the files; returns those whose content changed.
+
+    Raises:
+        WorkspaceError: one cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(folder / name for name in files if _replace(folder / name, files[name]))
+    except OSError as error:
+        raise WorkspaceError(
+            f"the analysis in {folder} cannot be written",
+            why=error.strerror or str(error),
+            hint="make room or give permission, then type the command again",
+        ) from error
+
+
+def _replace(path: Path, content: str) -> bool:
+    data = content.encode("utf-8")
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    # A reader, or a kill between two writes, never sees half a file.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _evidence(reader: LedgerReader, results: Path) -> Evidence:
+    return Evidence(reader=reader, results=results)

@@ -1,0 +1,1 @@
+"""Exports: the ledger for other programs, as streams of text. See docs/exports.md."""
