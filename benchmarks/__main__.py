@@ -9,13 +9,15 @@ from benchmarks import (
     bench_frames,
     bench_instruments,
     bench_overflow,
+    bench_report,
     bench_tour,
     bench_watermark,
 )
 from benchmarks.goal import Goal
 
 BENCHES = (
-    bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_tour,
+    bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_report,
+    bench_tour,
 )  # fmt: skip
 
 

@@ -38,7 +38,9 @@ def render(ledger: Path, results: Path, wanted: Wanted) -> Mapping[str, str]:
         UsageError: there is no such component.
         LedgerError: the ledger cannot be read.
     """
-    with LedgerReader.opened(ledger) as reader, reader.snapshot():
+    # No snapshot: while large evidence is compared it would keep a result from being recorded.
+    # What is on record does not change, and every number names its attempt.
+    with LedgerReader.opened(ledger) as reader:
         shape = read_shape(reader)
         files: dict[str, str] = {}
         # Each document names the evidence that it used itself, so each compares for itself.
