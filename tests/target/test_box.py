@@ -53,12 +53,12 @@ while True:
 
 # One process at a time, each the child of one that has ended: nobody's for long.
 RUNNER = """
-import os, time
+import os, signal
 while True:
     if os.fork():
         os._exit(0)
     os.setsid()
-    time.sleep(0.05)
+    signal.sigtimedwait([], 0.05)
 """
 
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
