@@ -11,11 +11,12 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from reactivate.evidence import Address, Pid, Tid
-from reactivate.procfs import parse_maps
+from reactivate.procfs import parse_maps, task_folder
 from reactivate.target import snapshot
 from reactivate.target.ptrace import MACHINES, call, pointers, register_bytes
 
@@ -59,9 +60,9 @@ def interrupt(tid: Tid) -> None:
     call(_INTERRUPT, tid)
 
 
-def go_on(tid: Tid, signal: int = 0) -> None:
+def go_on(tid: Tid, number: int = 0) -> None:
     """Let a stopped thread run, and give it a signal."""
-    call(_CONT, tid, 0, signal)
+    call(_CONT, tid, 0, number)
 
 
 def listen(tid: Tid) -> None:
@@ -69,9 +70,9 @@ def listen(tid: Tid) -> None:
     call(_LISTEN, tid)
 
 
-def let_go(tid: Tid, signal: int = 0) -> None:
+def let_go(tid: Tid, number: int = 0) -> None:
     """Detach from a stopped thread, which runs on and gets the signal."""
-    call(_DETACH, tid, 0, signal)
+    call(_DETACH, tid, 0, number)
 
 
 def watch(tid: Tid, addresses: Sequence[Address | None]) -> None:
@@ -114,8 +115,27 @@ def by_watchpoint(tid: Tid) -> bool:
     return int.from_bytes(information.raw[8:12], "little", signed=True) == _TRAP_HWBKPT
 
 
-def take(pid: Pid, tid: Tid, address: Address, folder: Path, stem: str) -> Path:
+def trap_waits(pid: Pid, tid: Tid) -> bool:
+    """Whether a stopped thread has a SIGTRAP that was not reported yet.
+
+    An interrupt overtakes the signal of a watchpoint that was hit at the same time.
+    """
+    return bool(int(_status(pid, tid).get("SigPnd", "0"), 16) >> signal.SIGTRAP - 1 & 1)
+
+
+def seized_by(pid: Pid, tid: Tid) -> int | None:
+    """The thread that traces a thread, 0 if none does, None if the thread has ended."""
+    status = _status(pid, tid)
+    if status.get("State", "X")[0] in "ZXx":
+        return None
+    return int(status["TracerPid"])
+
+
+def take(pid: Pid, tid: Tid, address: Address, folder: Path, stem: str) -> Path | None:
     """Registers and stack of a stopped thread, as `snapshot.take` keeps them.
+
+    None, and nothing is kept, if the address is not on the stack that the thread is on: another
+    thread looked at it (a garbage collector does).
 
     Raises:
         OSError, LookupError: see `snapshot.take`.
@@ -123,6 +143,10 @@ def take(pid: Pid, tid: Tid, address: Address, folder: Path, stem: str) -> Path:
     sp, ip = pointers(tid)
     assert sp is not None and ip is not None
     maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    mappings = parse_maps(maps)
+    stack = snapshot.stack_at(mappings, sp)
+    if stack is not None and not stack.contains(address):
+        return None
     stopped = snapshot.Stopped(
         pid=pid,
         tid=tid,
@@ -133,9 +157,19 @@ def take(pid: Pid, tid: Tid, address: Address, folder: Path, stem: str) -> Path:
         instruction_pointer=ip,
         registers=register_bytes(tid),
         machine=MACHINES[platform.machine()],
-        mappings=parse_maps(maps),
+        mappings=mappings,
     )
     return snapshot.take(stopped, folder, stem)
+
+
+def _status(pid: Pid, tid: Tid) -> dict[str, str]:
+    """The lines of /proc/PID/task/TID/status; none if the thread is gone."""
+    try:
+        text = (task_folder(pid, tid) / "status").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
 
 
 def _poke(tid: Tid, register: int, value: int) -> None:

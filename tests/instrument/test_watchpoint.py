@@ -1,0 +1,277 @@
+"""Watchpoints on a process that is not ours: it must run on as it was, whatever happens to us."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from trace_programs import Depths
+
+from reactivate.errors import MeasurementError
+from reactivate.evidence import Address, Pid
+from reactivate.instrument.watchpoint import catching, watchpoint_availability
+from reactivate.procfs import process_state
+from reactivate.target import debug_registers
+from reactivate.target.watch import Tracer
+from reactivate.target.watch_guard import clean
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="debug registers are known for x86-64 only"
+)
+
+
+SOURCE = Path(__file__).with_name("watched.c")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler (Debian package build-essential)")
+    built = tmp_path_factory.mktemp("watched") / "watched"
+    subprocess.run(
+        ["cc", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", SOURCE, "-o", built],
+        check=True, timeout=60,
+    )  # fmt: skip
+    return built
+
+
+class Watched(Depths):
+    """A running `watched`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        super().__init__(process)
+        self.process = process
+        self.addresses = tuple(Address(int(self.do("address"), 16) + i) for i in range(4))
+
+
+@pytest.fixture
+def subject(program: Path) -> Iterator[Watched]:
+    with subprocess.Popen(
+        [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Watched(process)
+        finally:
+            process.kill()
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        os.sched_yield()
+
+
+@contextmanager
+def watch(subject: Watched, folder: Path) -> Iterator[Tracer]:
+    tracer = Tracer(subject.pid, subject.addresses, folder, "it")
+    tracer.start()
+    try:
+        assert tracer.armed.wait(10)
+        assert tracer.failure == ""
+        yield tracer
+    finally:
+        tracer.finish()
+
+
+def test_a_watchpoint_is_to_be_had_here() -> None:
+    # Whoever may not trace skips the rest, too; nothing here needs root.
+    found = watchpoint_availability()
+    assert found.ready, found.detail
+
+
+def test_watchpoints_come_and_go_under_load(subject: Watched, tmp_path: Path) -> None:
+    # A hit that is on its way while the watch ends would kill the process.
+    hits = 0
+    subject.do("storm")
+    for _ in range(150):
+        with watch(subject, tmp_path) as tracer:
+            pass
+        assert tracer.failure == ""
+        hits += tracer.hits
+    assert subject.lives()
+    assert hits > 0
+
+
+def test_a_thread_that_starts_under_watch_is_watched(subject: Watched, tmp_path: Path) -> None:
+    with watch(subject, tmp_path) as tracer:
+        assert subject.do("thread") == "done"
+    assert tracer.hits == len(subject.addresses)
+    # Its bytes are not on its stack: somebody looked, nobody went deep.
+    assert tracer.caught is None
+    assert subject.do("touch") == "done"
+
+
+def test_every_thread_is_watched_until_the_end_and_no_longer(
+    subject: Watched, tmp_path: Path
+) -> None:
+    with watch(subject, tmp_path) as tracer:
+        subject.do("touch")
+        subject.do("touch")
+    assert tracer.hits == 2 * len(subject.addresses)
+    subject.do("touch")
+    assert tracer.hits == 2 * len(subject.addresses)
+
+
+def test_signals_of_others_arrive(subject: Watched, tmp_path: Path) -> None:
+    with watch(subject, tmp_path):
+        for number in range(1, 6):
+            os.kill(subject.pid, signal.SIGUSR1)
+            until(lambda: subject.do("signals") == str(number))  # noqa: B023
+    os.kill(subject.pid, signal.SIGUSR1)
+    until(lambda: subject.do("signals") == "6")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_was_stopped_by_others_stays_stopped(
+    subject: Watched, before: bool, tmp_path: Path
+) -> None:
+
+    def stop() -> None:
+        os.kill(subject.pid, signal.SIGSTOP)
+        until(lambda: process_state(subject.pid) in "Tt")
+
+    if before:
+        stop()
+    with watch(subject, tmp_path):
+        if not before:
+            stop()
+    assert process_state(subject.pid) == "T"
+    os.kill(subject.pid, signal.SIGCONT)
+    assert subject.do("touch") == "done"
+    assert subject.lives()
+
+
+def test_a_stop_that_ends_under_watch(subject: Watched, tmp_path: Path) -> None:
+    with watch(subject, tmp_path) as tracer:
+        os.kill(subject.pid, signal.SIGSTOP)
+        until(lambda: process_state(subject.pid) in "Tt")
+        os.kill(subject.pid, signal.SIGCONT)
+        assert subject.do("touch") == "done"
+    assert tracer.hits == len(subject.addresses)
+    assert subject.lives()
+
+
+def test_a_process_that_ends_under_watch(subject: Watched, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with catching(subject.pid, subject.addresses, tmp_path, "it") as catch:
+            await catch.armed()
+            await trio.to_thread.run_sync(subject.do, "die")
+            with pytest.raises(MeasurementError, match="watching failed"):
+                await catch.result()
+        # Its end is its parent's to know.
+        assert subject.process.wait() == 3
+
+    trio.run(main)
+
+
+def test_who_is_traced_by_another_is_left_alone(subject: Watched, tmp_path: Path) -> None:
+    with watch(subject, tmp_path) as tracer:
+        second = Tracer(subject.pid, subject.addresses, tmp_path, "other")
+        second.start()
+        second.finish()
+        assert "not permitted" in second.failure
+        assert subject.do("touch") == "done"
+        assert tracer.hits == len(subject.addresses)
+
+
+def test_cancelling_lets_go(subject: Watched, tmp_path: Path) -> None:
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            async with catching(subject.pid, subject.addresses, tmp_path, "it") as catch:
+                await catch.armed()
+                scope.cancel()
+                await trio.sleep_forever()
+        assert subject.do("touch") == "done"
+        assert subject.lives()
+
+    trio.run(main)
+    assert list(tmp_path.iterdir()) == []
+
+
+_KILLED_TOOL = """
+import os, pathlib, signal, sys, trio
+from reactivate.instrument.watchpoint import catching
+async def main():
+    pid, addresses = int(sys.argv[1]), [int(a) for a in sys.argv[3:]]
+    async with catching(pid, addresses, pathlib.Path(sys.argv[2]), "it") as catch:
+        await catch.armed()
+        print(pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+trio.run(main)
+"""
+
+
+def killed_tool(subject: Watched, folder: Path) -> Path:
+    """A tool that is killed while it watches; returns the folder in /proc of its guard."""
+    tool = subprocess.run(
+        [sys.executable, "-c", _KILLED_TOOL, str(subject.pid), str(folder),
+         *map(str, subject.addresses)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert tool.returncode == -signal.SIGKILL, tool.stderr
+    (guard,) = tool.stdout.split()
+    return Path("/proc", guard)
+
+
+def test_a_killed_tool_leaves_no_watchpoint(subject: Watched, tmp_path: Path) -> None:
+    guard = killed_tool(subject, tmp_path)
+    until(lambda: not guard.exists() or " Z " in (guard / "stat").read_text())
+    assert subject.do("touch") == "done"
+    assert subject.do("thread") == "done"
+    assert subject.lives()
+
+
+def left_behind(subject: Watched, folder: Path) -> None:
+    """A tracer ends without cleaning up, as one that is killed."""
+
+    class Careless(Tracer):
+        def _release_all(self) -> None:
+            pass
+
+    tracer = Careless(subject.pid, subject.addresses, folder, "it")
+    tracer.start()
+    assert tracer.armed.wait(10)
+    tracer.finish()
+    until(lambda: debug_registers.seized_by(subject.pid, subject.pid) == 0)
+
+
+def test_a_watchpoint_that_is_left_behind_kills(subject: Watched, tmp_path: Path) -> None:
+    # What the guard is for; if this fails, the kernel cleans up and no guard is needed.
+    left_behind(subject, tmp_path)
+    assert subject.do("touch") == ""
+    assert subject.process.wait() == -signal.SIGTRAP
+
+
+def test_what_was_left_behind_is_taken_away(subject: Watched, tmp_path: Path) -> None:
+    left_behind(subject, tmp_path)
+    ticks = int(Path(f"/proc/{subject.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    assert clean(subject.pid, ticks + 1)  # another process under that number: not touched
+    assert clean(subject.pid, ticks)
+    assert subject.do("touch") == "done"
+    assert subject.lives()
+
+
+def test_a_process_that_is_gone_needs_no_cleaning() -> None:
+    assert clean(Pid(2**22 - 3), 1)
+
+
+def test_a_look_at_a_stack_from_elsewhere_is_no_chain(subject: Watched, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with catching(subject.pid, subject.addresses, tmp_path, "it") as catch:
+            await catch.armed()
+            await trio.to_thread.run_sync(subject.do, "touch")
+            assert await catch.result() is None
+        assert subject.lives()
+
+    trio.run(main)
