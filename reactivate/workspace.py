@@ -224,22 +224,27 @@ def _is_marked(folder: Path) -> bool:
         ) from error
 
 
-def create(root: Path, target: str, *, reduced: bool = False) -> Workspace:
+def create(
+    root: Path, target: str, *, reduced: bool = False, source: Path | None = None
+) -> Workspace:
     """Lay out a new workspace from the template.
 
     Args:
         root: a new or empty folder.
         target: name of a file in configs/targets.
         reduced: whether overflow scenarios are to have fewer steps there.
+        source: checkout that the target is built from; goes into the workspace's target file.
 
     Raises:
-        UsageError: the folder is not empty, or there is no such target.
+        UsageError: the folder is not empty, there is no such target or source, or the target is
+            not built from a source.
         WorkspaceError: it cannot be written; what was begun is removed again.
     """
     template = template_folder()
     known = _names(template / "configs" / "targets")
     if target not in known:
         raise UsageError(f"there is no target `{target}`{nearest(target, known)}")
+    pointed = None if source is None else _pointed(template, target, source)
     root = Path(os.path.abspath(root))  # noqa: PTH100
     if root.exists() and (not root.is_dir() or any(_listed(root))):
         raise UsageError(
@@ -250,6 +255,9 @@ def create(root: Path, target: str, *, reduced: bool = False) -> Workspace:
     with _nothing_half_made(root):
         for name in _LAID_OUT:
             _copy(template / name, root / name)
+        if pointed is not None:
+            file = root / "configs" / "targets" / f"{target}.toml"
+            file.write_text(pointed, encoding="utf-8")
         (root / "results").mkdir()
         (root / "docs" / "decisions").mkdir(parents=True)
         (root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
@@ -259,6 +267,28 @@ def create(root: Path, target: str, *, reduced: bool = False) -> Workspace:
             named = re.sub(r"(?m)^# (scenarios\s*=)", r"\1", named, count=1)
         (root / _MARKER).write_text(named, encoding="utf-8")
     return Workspace(root)
+
+
+def _pointed(template: Path, target: str, source: Path) -> str:
+    """The text of a target's file, with another source; all else stays."""
+    absolute = Path(os.path.abspath(source.expanduser()))  # noqa: PTH100 - the user's spelling
+    if not absolute.is_dir():
+        raise UsageError(
+            f"there is no folder {absolute}", why="`--source` names a checkout of the target",
+            hint="git clone it there, or name the right folder",
+        )  # fmt: skip
+    path = template / "configs" / "targets" / f"{target}.toml"
+    import tomlkit
+
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    if "source" not in document:
+        raise UsageError(
+            f"the target {target} is not built from a source of its own",
+            why=f"{path} has no `source`",
+            hint="leave out --source, or write a target file: docs/targets.md",
+        )
+    document["source"] = str(absolute)
+    return tomlkit.dumps(document)
 
 
 def template_folder() -> Path:
@@ -323,8 +353,8 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _names(folder: Path) -> list[str]:
-    """The names that TOML files in a folder give."""
-    return sorted(path.stem for path in folder.glob("*.toml"))
+    """The names of the targets in a folder; the commented template is none."""
+    return sorted(path.stem for path in folder.glob("*.toml") if path.stem != "template")
 
 
 def _login() -> str:

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "checklist": set(),
     "ledger": {"gate"},
     "gate": {"checklist"},
-    "target": set(),
+    "target": {"elf"},
     "workload": {"target"},
     "elf": set(),
     "instrument": {"elf", "target", "workload"},

@@ -13,7 +13,7 @@ from reactivate.campaign.states import Step
 from reactivate.evidence import Check, Verdict
 from reactivate.gate.opening import gate_open
 from reactivate.ledger.records import JSON, AttemptStatus, DecisionDraft
-from reactivate.target.configuration import configuration_sha256
+from reactivate.target.configuration import switched_sha256
 
 
 def gate_decision(
@@ -92,7 +92,7 @@ def configuration_now(ground: Ground, then: Mapping[str, JSON]) -> str:
     """Digest of what the target's configuration says now to the components that were on then."""
     components = then.get("components")
     names = [str(c) for c in components] if isinstance(components, list) else []
-    return configuration_sha256(ground.spec.configuration, names)
+    return switched_sha256(ground.spec, names)
 
 
 def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionDraft:

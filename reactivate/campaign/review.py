@@ -112,7 +112,7 @@ def _stale(
     # Only where there is evidence: what reads the target is not quick to load.
     from reactivate.run.environment import machine
     from reactivate.target.config import load_target, target_path
-    from reactivate.target.configuration import configuration_sha256
+    from reactivate.target.configuration import switched_sha256
 
     then = ledger.environment(newest[-1].environment_sha256)
     changed = [key for key, value in machine().items() if then.get(key) != value]
@@ -126,6 +126,6 @@ def _stale(
         components = then.get("components")
         spec = load_target(target_path(workspace, target))
         names = [str(c) for c in components] if isinstance(components, list) else []
-        if then.get("configuration_sha256") != configuration_sha256(spec.configuration, names):
+        if then.get("configuration_sha256") != switched_sha256(spec, names):
             changed.append("the target's configuration")
     return f"changed since it was measured: {', '.join(changed)}" if changed else ""

@@ -23,18 +23,32 @@ def init(
     reduced: Annotated[
         bool, typer.Option("--reduced", help="Overflow scenarios with fewer steps; on record.")
     ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", help="Git checkout that the target is built from; only read."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a workspace: checklists, configs, probes."""
     from reactivate.workspace import create
 
-    workspace = create(directory, target, reduced=reduced)
+    workspace = create(directory, target, reduced=reduced, source=source)
     if as_json:
-        emit_json("reactivate.init/1", {"workspace": str(workspace.root), "target": target})
+        emit_json(
+            "reactivate.init/1",
+            {
+                "workspace": str(workspace.root),
+                "target": target,
+                "source": None if source is None else str(source.absolute()),
+            },
+        )
         return
+    check = "doctor" if source is None else f"target check {target}"
     settings = workspace.settings()
     say(f"workspace   {workspace.root}")
     say(f"target      {target}   configs/targets/{target}.toml")
+    if source is not None:
+        say(f"source      {source.absolute()}")
     say(f"checklist   {settings.checklist.relative_to(workspace.root)}")
     say()
-    say(f"next: cd {shlex.quote(str(directory))} && reactivate doctor")
+    say(f"next: cd {shlex.quote(str(directory))} && reactivate {check}")

@@ -132,12 +132,23 @@ class Image:
 
     def code(self, address: int, size_bytes: int) -> bytes:
         """The bytes that are loaded at an address; fewer where the segment ends."""
+        segment = self._segment(address)
+        if segment is None:
+            return b""
+        into = address - segment.address
+        size_bytes = min(size_bytes, segment.file_bytes - into)
+        return self.read(segment.offset + into, size_bytes, f"code at {address:#x}")
+
+    def file_offset(self, address: int) -> int | None:
+        """Where in the file the byte is that is loaded at an address; None if none is."""
+        segment = self._segment(address)
+        return None if segment is None else segment.offset + address - segment.address
+
+    def _segment(self, address: int) -> Segment | None:
         for segment in self._loaded:
-            into = address - segment.address
-            if 0 <= into < segment.file_bytes:
-                size_bytes = min(size_bytes, segment.file_bytes - into)
-                return self.read(segment.offset + into, size_bytes, f"code at {address:#x}")
-        return b""
+            if 0 <= address - segment.address < segment.file_bytes:
+                return segment
+        return None
 
     def executable_range(self) -> tuple[int, int]:
         """From the lowest to the highest address that holds code; empty as (0, 0)."""

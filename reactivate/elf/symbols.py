@@ -64,6 +64,16 @@ class Symbols:
                     best[value] = (rank, printable(name))
         return {address: name for address, (_, name) in best.items()}
 
+    def address(self, name: str) -> int | None:
+        """Address of the function of this name, as it is stored (mangled); None without one."""
+        wanted = name.encode() + b"\0"
+        for section, raw in self._tables:
+            strings = self._strings(section)
+            for at, info, _, index, value, _ in _SYMBOL.iter_unpack(raw):
+                if index and info & 15 in (2, 10) and strings.startswith(wanted, at):
+                    return int(value)
+        return None
+
     def _entries(self, section: Section) -> bytes:
         raw = self._image.content(section)
         return raw[: len(raw) // _SYMBOL.size * _SYMBOL.size]

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import re
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import trio
 
 from reactivate.errors import BuildError, MissingToolError, UsageError, WorkspaceError
-from reactivate.target.command import build_fields, build_folder, environment, expand
-from reactivate.target.configuration import configuration_sha256
+from reactivate.target.build_cache import Recipe, remember, still_valid
+from reactivate.target.command import (
+    build_fields,
+    build_folder,
+    configuration_copy,
+    effect_of,
+    environment,
+    expand,
+    source_folder,
+)
+from reactivate.target.configuration import switched_sha256
 from reactivate.target.death import describe_status, log_tail
+from reactivate.target.elf_facts import check_architecture
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.process import StartError, spawn
+from reactivate.target.settings import write_switched
+from reactivate.target.source import Source, prepare
 from reactivate.tomlfile import nearest
 from reactivate.workspace import Workspace
 
@@ -40,8 +54,10 @@ _KILL_SECONDS = 5.0
 async def build(spec: TargetSpec, workspace: Workspace, components: Sequence[str]) -> Build:
     """Build the target with these components on and all others off.
 
-    Whether anything is to be done is for the target's own build to say (make's, cargo's). Each
-    set of components has a folder of its own, so a build is never made from another's leavings.
+    With a `source`, nothing is run when nothing has changed that goes into the build. Otherwise
+    whether anything is to be done is for the target's own build to say (make's, cargo's), which
+    also goes on where a killed one stopped. Each set of components has a folder of its own, so a
+    build is never made from another's leavings.
 
     Args:
         spec: the target.
@@ -51,7 +67,8 @@ async def build(spec: TargetSpec, workspace: Workspace, components: Sequence[str
     Raises:
         UsageError: an unknown component, or one without what it needs.
         MissingToolError: make, the compiler or another program is not installed.
-        BuildError: a command failed or took too long, or left no artifact.
+        BuildError: a command failed or took too long, left no artifact or one for another
+            processor; the source is no checkout, or a patch does not apply.
         WorkspaceError: the build folder cannot be written.
     """
     ordered = order_components(spec, components)
@@ -59,33 +76,106 @@ async def build(spec: TargetSpec, workspace: Workspace, components: Sequence[str
     log = folder.with_name(f"{folder.name}.log")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log.write_bytes(b"")
+        write_switched(spec, ordered, configuration_copy(workspace, spec, ordered))
     except OSError as error:
         raise WorkspaceError(
             "the build folder cannot be written",
             why=f"{error.strerror}: {error.filename}",
             hint="check the permissions and the free space of the workspace",
         ) from error
+    with _alone(spec, workspace):
+        return await _build(spec, workspace, ordered, folder, log)
+
+
+async def _build(
+    spec: TargetSpec, workspace: Workspace, ordered: tuple[str, ...], folder: Path, log: Path
+) -> Build:
+    source = await _source(spec, workspace, ordered)
     fields = build_fields(workspace, spec, ordered)
-    artifact_text = expand([spec.artifact], fields, ordered)[0]
-    before = _signature(Path(artifact_text))
-    begun = time.monotonic()
-    commands = [expand(command, fields, ordered) for command in spec.build]
     variables = environment(spec, fields, ordered)
-    for command in commands:
-        left = spec.build_timeout_seconds - (time.monotonic() - begun)
-        await _run(command, variables, workspace.root.resolve(), log, left, spec)
+    commands = tuple(expand(command, fields, ordered) for command in spec.build)
+    artifact_text = expand([spec.artifact], fields, ordered)[0]
+    recipe = Recipe(commands=commands, variables=variables, source=source)
+    stamp = folder.with_name(f"{folder.name}.inputs.json")
+    before = _signature(Path(artifact_text))
+    known = await trio.to_thread.run_sync(still_valid, stamp, recipe, Path(artifact_text))
+    begun = time.monotonic()
+    if not known:
+        await _run_all(spec, workspace, recipe, log, stamp)
     seconds = time.monotonic() - begun
     artifact = _find_artifact(artifact_text, spec, log)
+    if not known:
+        check_architecture(artifact)
+    digest = await trio.to_thread.run_sync(_digest, artifact)
+    if not known and source is not None:
+        remember(stamp, recipe, digest)
     return Build(
         components=ordered,
         artifact=artifact,
-        artifact_sha256=await trio.to_thread.run_sync(_digest, artifact),
-        configuration_sha256=configuration_sha256(spec.configuration, ordered),
+        artifact_sha256=digest,
+        configuration_sha256=switched_sha256(spec, ordered),
         seconds=seconds if commands and _signature(artifact) != before else 0.0,
         log=log,
         command=commands[-1] if commands else (),
+        commit="" if source is None else source.commit + "+" * bool(source.uncommitted),
+        cached=known,
     )
+
+
+@contextlib.contextmanager
+def _alone(spec: TargetSpec, workspace: Workspace) -> Iterator[None]:
+    """Nobody else patches the copy of the source meanwhile."""
+    if spec.source is None:
+        yield
+        return
+    folder = source_folder(workspace, spec)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError as error:
+        raise BuildError(
+            f"another command builds {spec.name} in this workspace now",
+            why=f"{folder / 'lock'} is held",
+            hint="wait for it, then type the command again.",
+        ) from error
+
+
+async def _source(
+    spec: TargetSpec, workspace: Workspace, components: Sequence[str]
+) -> Source | None:
+    if spec.source is None:
+        return None
+    folder = source_folder(workspace, spec)
+    patches = effect_of(spec, components).patches
+    try:
+        return await trio.to_thread.run_sync(prepare, spec.source, folder, patches)
+    except OSError as error:
+        raise BuildError(
+            "the source cannot be copied",
+            why=f"{error.strerror}: {error.filename}",
+            hint="check the permissions and the free space of the workspace",
+        ) from error
+
+
+async def _run_all(
+    spec: TargetSpec, workspace: Workspace, recipe: Recipe, log: Path, stamp: Path
+) -> None:
+    """Every command of the build, one after the other, within one deadline."""
+    try:
+        stamp.unlink(missing_ok=True)
+        log.write_bytes(b"")
+    except OSError as error:
+        raise WorkspaceError(
+            "the build's log cannot be written",
+            why=f"{error.strerror}: {error.filename}",
+            hint="check the permissions and the free space of the workspace",
+        ) from error
+    begun = time.monotonic()
+    for command in recipe.commands:
+        left = spec.build_timeout_seconds - (time.monotonic() - begun)
+        await _run(command, recipe.variables, workspace.root.resolve(), log, left, spec)
 
 
 def order_components(spec: TargetSpec, components: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +203,7 @@ def order_components(spec: TargetSpec, components: Sequence[str]) -> tuple[str, 
 
 async def _run(
     command: tuple[str, ...],
-    variables: dict[str, str],
+    variables: Mapping[str, str],
     folder: Path,
     log: Path,
     seconds: float,

@@ -6,22 +6,36 @@ import math
 from pathlib import Path
 
 from reactivate.errors import UsageError
-from reactivate.target.command import BUILD_FIELDS, COMPONENT_FIELDS, FIELD, RUN_FIELDS
-from reactivate.target.model import ComponentSwitch, TargetSpec
+from reactivate.target.command import (
+    BUILD_FIELDS,
+    COMPONENT_FIELDS,
+    FIELD,
+    RUN_FIELDS,
+    uses_components,
+)
+from reactivate.target.components import read_components
+from reactivate.target.configuration import current_settings
+from reactivate.target.model import TargetSpec, Threads
+from reactivate.target.switches.contract import Way
 from reactivate.tomlfile import Key, TomlFile, nearest
 from reactivate.workspace import Workspace
 
-_TOP = {"title", "configuration", "artifact", "build", "run", "environment", "component"}
+_TOP = {
+    "title", "source", "configuration", "artifact", "threads", "debug_information",
+    "build", "run", "environment", "component",
+}  # fmt: skip
 _BUILD = {"commands", "timeout_seconds"}
 _RUN = {"command", "for_each_component", "mount_timeout_seconds", "stop_timeout_seconds"}
-_COMPONENT = {"id", "needs", "witness"}
 
 _ARTIFACT_FIELDS = frozenset({"probes", "build"})
+_TEMPLATE = "template"
+"""The commented file that others are copied from: no target."""
 
 
 def target_names(workspace: Workspace) -> tuple[str, ...]:
     """The targets that this workspace knows."""
-    return tuple(sorted(path.stem for path in (workspace.configs / "targets").glob("*.toml")))
+    names = {path.stem for path in (workspace.configs / "targets").glob("*.toml")}
+    return tuple(sorted(names - {_TEMPLATE}))
 
 
 def target_path(workspace: Workspace, name: str) -> Path:
@@ -48,7 +62,7 @@ def load_target(path: Path) -> TargetSpec:
     file.known(_BUILD, "build")
     file.known(_RUN, "run")
     configuration = _configuration(file)
-    components = _components(file)
+    components = read_components(file, _root(file))
     spec = TargetSpec(
         name=path.stem,
         path=path,
@@ -63,19 +77,76 @@ def load_target(path: Path) -> TargetSpec:
         stop_timeout_seconds=_seconds(file, 10.0, "run", "stop_timeout_seconds"),
         configuration=configuration,
         components=components,
+        source=_source(file),
+        threads=_threads(file),
+        debug_information=_debug_information(file),
     )
     _fields(file, spec.artifact, _ARTIFACT_FIELDS, "artifact")
     if spec.run and not any("{mountpoint}" in argument for argument in spec.run):
         file.fault("`run.command` does not say where to mount: no {mountpoint}", "run", "command")
+    _switches(file, spec)
     file.finish(hint="docs/targets.md describes every key")
     return spec
+
+
+def _root(file: TomlFile) -> Path:
+    return file.path.parent.parent.parent
+
+
+def _source(file: TomlFile) -> Path | None:
+    """Whether it is there is found when it is used: a file can be read on any machine."""
+    text = file.value(str, "", "source")
+    return _root(file) / Path(text).expanduser() if text else None
+
+
+def _threads(file: TomlFile) -> Threads:
+    if "threads" not in file.data:
+        return Threads.UNKNOWN
+    text = file.value(str, Threads.MAIN.value, "threads")
+    if text not in (Threads.MAIN, Threads.POOL):
+        file.fault('`threads` must be "main" or "pool"', "threads")
+        return Threads.UNKNOWN
+    return Threads(text)
+
+
+def _debug_information(file: TomlFile) -> bool | None:
+    if "debug_information" not in file.data:
+        return None
+    return file.value(bool, False, "debug_information")
+
+
+def _switches(file: TomlFile, spec: TargetSpec) -> None:
+    """Switches that need something else in the file."""
+    used = uses_components(spec)
+    if spec.source is None:
+        for text in (argument for command in spec.build for argument in command):
+            if "{source}" in text:
+                file.fault(f"{text!r} names {{source}}, but the file has no `source`",
+                           "build", "commands")  # fmt: skip
+    present = spec.configuration is not None and spec.configuration.is_file()
+    known = current_settings(spec.configuration) if present and spec.configuration else {}
+    for index, component in enumerate(spec.components):
+        at = ("component", index)
+        for switch in component.switches:
+            if switch.way is Way.BUILD and "features" not in used:
+                file.fault("`feature` changes nothing: {features} is in no command", *at, "feature")
+            if switch.way is Way.PATCH and spec.source is None:
+                file.fault("`patch` needs a `source` to be applied to", *at, "patch")
+            if switch.way is Way.CONFIGURATION:
+                if "configuration" not in used:
+                    file.fault("`setting` changes nothing: {configuration} is in no command",
+                               *at, "setting")  # fmt: skip
+                for key in switch.effect(on=True).settings:
+                    if key not in known:
+                        file.fault(f"the configuration has no `{key}`{nearest(key, sorted(known))}",
+                                   *at, "setting")  # fmt: skip
 
 
 def _configuration(file: TomlFile) -> Path | None:
     text = file.value(str, "", "configuration")
     if not text:
         return None
-    path = file.path.parent.parent.parent / text
+    path = _root(file) / text
     if not path.is_file():
         file.fault(f"there is no configuration file {path}", "configuration")
     return path
@@ -134,45 +205,6 @@ def _seconds(file: TomlFile, default: float, *keys: Key) -> float:
         file.fault(f"`{'.'.join(map(str, keys))}` must be more than 0 seconds", *keys)
         return default
     return seconds
-
-
-def _components(file: TomlFile) -> tuple[ComponentSwitch, ...]:
-    tables = file.value(list, [], "component") or []
-    switches: list[ComponentSwitch] = []
-    for index, table in enumerate(tables):
-        if not isinstance(table, dict):
-            file.fault("components are written as [[component]] tables", "component")
-            return ()
-        file.known(_COMPONENT, "component", index)
-        switches.append(
-            ComponentSwitch(
-                id=file.value(str, None, "component", index, "id") or "",
-                needs=file.texts((), "component", index, "needs"),
-                witness=file.value(str, table.get("id", ""), "component", index, "witness") or "",
-            )
-        )
-    _component_names(file, switches)
-    return tuple(switches)
-
-
-def _component_names(file: TomlFile, switches: list[ComponentSwitch]) -> None:
-    seen: list[str] = []
-    for index, switch in enumerate(switches):
-        if switch.id in seen:
-            file.fault(f"component `{switch.id}` comes twice", "component", index, "id")
-        if switch.id and not switch.id.replace("_", "").replace("-", "").isalnum():
-            file.fault(
-                f"a component's id has letters, digits, - and _, not {switch.id!r}",
-                "component", index, "id",
-            )  # fmt: skip
-        for need in switch.needs:
-            if need not in seen:
-                file.fault(
-                    f"component `{switch.id}` needs `{need}`, which does not come before it"
-                    + nearest(need, seen),
-                    "component", index, "needs",
-                )  # fmt: skip
-        seen.append(switch.id)
 
 
 def _all_text(values: list[object]) -> bool:

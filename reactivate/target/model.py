@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from reactivate.evidence import Address, NotMeasured, Pid, Tid
+from reactivate.target.own_witness import OwnWitness
+from reactivate.target.switches.contract import Switch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +55,27 @@ class ComponentSwitch:
         id: the name used in checklists.
         needs: ids of components that must be on with it.
         witness: name of the witness in `reactivate.workload.witness`.
+        operation: a witness of the target's own, in its place.
+        symbol: a function that only this component runs, in its place; "" if none.
+        suite: what is done while calls of `symbol` are counted.
+        switches: how it is switched, besides `{components}` and `for_each_component`.
     """
 
     id: str
     needs: tuple[str, ...]
     witness: str
+    operation: OwnWitness | None = None
+    symbol: str = ""
+    suite: str = "posix"
+    switches: tuple[Switch, ...] = ()
+
+
+class Threads(StrEnum):
+    """Which threads serve requests."""
+
+    MAIN = "main"
+    POOL = "pool"
+    UNKNOWN = "not said"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +96,11 @@ class TargetSpec:
     components: tuple[ComponentSwitch, ...]
     run_component: tuple[str, ...] = ()
     """Appended to `run` once for each enabled component, with `{component}` as its id."""
+    source: Path | None = None
+    """The user's git checkout, which is only read; None if the target has none."""
+    threads: Threads = Threads.UNKNOWN
+    debug_information: bool | None = None
+    """Whether the artifact is meant to hold it; None if the file does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +112,13 @@ class Build:
         artifact: path of the file whose hash identifies the build.
         artifact_sha256: hex digest of that file.
         configuration_sha256: digest of the parts of the target's configuration that concern
-            the enabled components; "" if the target has no configuration file.
+            the enabled components and, where they are switched when the daemon is started, of
+            its command line and environment; "" if there is neither.
         seconds: wall time of the build, 0.0 if it was up to date.
         log: path of the build log.
         command: the build command as run, for display.
+        commit: of the source, "" without one; with `+` if it has changes not committed.
+        cached: nothing was run, because nothing that goes into the build has changed.
     """
 
     components: tuple[str, ...]
@@ -102,6 +128,8 @@ class Build:
     seconds: float
     log: Path
     command: tuple[str, ...]
+    commit: str = ""
+    cached: bool = False
 
 
 class Daemon(Protocol):

@@ -26,6 +26,7 @@ from reactivate.target.mounted import MountedDaemon
 from reactivate.target.process import KeptProcess, StartError, spawn
 from reactivate.target.record import make_run_folder, write_record
 from reactivate.target.server import serving_child
+from reactivate.target.settings import write_switched
 from reactivate.target.unmount import remove_folder
 from reactivate.workspace import Workspace
 
@@ -150,7 +151,9 @@ class TargetLauncher:
         fields = build_fields(self._workspace, spec, components)
         fields |= {"mountpoint": str(mountpoint), "backing": str(backing)}
         if configuration is not None:
-            fields["configuration"] = str(configuration.resolve())
+            copy = folder / "configuration.toml"
+            write_switched(spec, components, copy, configuration)
+            fields["configuration"] = str((copy if copy.exists() else configuration).resolve())
         command = run_command(spec, fields, components)
         variables = environment(spec, fields, components)
         if under is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from reactivate.errors import ConfigurationError, UsageError, WorkspaceError
+from reactivate.target.command import effect_of
 from reactivate.target.config import load_target, target_path
+from reactivate.target.model import TargetSpec
+from reactivate.target.switches.contract import Setting
 from reactivate.tomlfile import TomlFile, nearest
 from reactivate.workspace import Workspace
-
-Setting = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,34 @@ def with_settings(path: Path, changes: Mapping[str, Setting]) -> str:
         _like(_present(file, section, name), str(value).lower() if value is True or value is False
               else str(value), key)  # fmt: skip
     return _edited(file, changes)
+
+
+def write_switched(
+    spec: TargetSpec, components: Collection[str], copy: Path | None, base: Path | None = None
+) -> None:
+    """Write the copy of the configuration in which components are switched, comments kept.
+
+    Does nothing where no component is switched in it.
+
+    Args:
+        spec: the target.
+        components: what is on.
+        copy: where it goes.
+        base: what it is made from; the target's own file by default.
+
+    Raises:
+        ConfigurationError: the file is malformed, or lacks a key.
+        WorkspaceError: it cannot be read or written.
+    """
+    changes = effect_of(spec, components).settings
+    base = base or spec.configuration
+    if copy is None or base is None or not changes:
+        return
+    text = with_settings(base, changes)
+    if not copy.is_file() or copy.read_text(encoding="utf-8") != text:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+        _replace(copy, text)
 
 
 def _edited(file: TomlFile, changes: Mapping[str, Setting]) -> str:
