@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reactivate.target.reap import reap
+from reactivate.workspace import Workspace
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -74,13 +77,20 @@ def test_tour_from_the_wheel_in_an_empty_environment(
     assert installed.returncode == 0, installed.stderr
     command = str(environment / "bin" / "reactivate")
     workspace = tmp_path / "tour"
-    told = subprocess.run(
+    with subprocess.Popen(
         [command, "tour", str(workspace)],
-        env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=360, check=False,
-    )  # fmt: skip
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "Refused" in told.stdout
-    assert "8 of 8 phases · complete" in told.stdout
+        env=clean, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        try:
+            told, _ = process.communicate(timeout=360)
+        finally:
+            # A test that is stopped leaves no mount behind.
+            process.terminate()
+            process.communicate()
+            reap(Workspace(workspace))
+    assert process.returncode == 0, told
+    assert "Refused" in told
+    assert "8 of 8 phases · complete" in told
     log = (workspace / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
     assert "search_engine | refused" in log
     assert "complete" in log

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,6 +26,9 @@ GATES_LEAN_ON = (
     "watermark", "memory", "latency", "growth", "lifecycle", "deepest", "smallest_stack",
 )  # fmt: skip
 """The instruments of the shipped checklist's gates; the slow ones are asked for by none."""
+
+_TIDYING_SECONDS = 60.0
+"""More than the longest unmounting and stopping of a daemon may take."""
 
 
 class TourError(ReactivateError):
@@ -77,18 +82,31 @@ class Narrator:
         command = self._command(arguments)
         if arguments[0] == "init":
             command = [sys.executable, "-m", "reactivate", *arguments]
-        if not self._keep:
-            return subprocess.run(command, check=False).returncode
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                self._print(line)
-            return process.wait()
+        # In a group of its own: Ctrl-C reaches it once, through us.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE if self._keep else None, text=True, process_group=0
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    self._print(line)
+                return process.wait()
+            except BaseException:
+                _interrupt(process)
+                raise
 
     def _print(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         self.transcript.append(text)
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Let a command unmount and record before it ends, as Ctrl-C lets it."""
+    process.send_signal(signal.SIGINT)
+    if process.stdout is not None:
+        process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_TIDYING_SECONDS)
 
 
 def register(app: typer.Typer) -> None:

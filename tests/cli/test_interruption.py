@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,40 @@ def test_130_an_interrupted_check_leaves_nothing(
     assert status.out.splitlines()[-1] == "next: reactivate next"
     # The state did not move: the same step can be run again.
     assert here("status", "--json").json()["state"] == "baseline check"
+
+
+TYPES = """\
+import sys
+from pathlib import Path
+from reactivate.cli.tour import Narrator
+Narrator(Path(sys.argv[1]), keep=sys.argv[2] == "keep").type(["next"])
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("keep", ["keep", "pass on"])
+def test_an_interrupted_tour_lets_its_command_tidy_up(
+    needs_fuse: None, needs_root: None, make: Make, keep: str
+) -> None:
+    here = make(target=BINDFS)
+    here.write("configs/instruments.toml", LONG)
+    begun(here.workspace, steps=SET_UP)
+    assert here("next").code == ExitCode.DONE
+    process = subprocess.Popen(
+        [sys.executable, "-c", TYPES, str(here.root), keep],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until(lambda: running(here) and mounted(here), "the check begins")
+        # To the tour alone, as `kill` does; a terminal tells the whole group.
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert "[exit 130]" in err
+    assert_nothing_left(here)
 
 
 @pytest.mark.root
