@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "reactivate"
 SMALL = {
     "errors",
     "evidence",
+    "files",
     "metrics",
     "units",
     "procfs",

@@ -96,11 +96,17 @@ def _component(
     own = [d for d in decisions if d.phase == phase.id]
     lines = [f"## {prose(phase.title)} ({code(phase.id)})", "", "### Resource change", ""]
     lines += _resources(ledger, shape, phase)
-    lines += ["### Issues met", "", *_issues(ledger, phase, own, names)]
-    lines += ["### What was done", "", *_actions(own, names)]
-    lines += ["### Decision", "", f"{_decision(own, names)}.", ""]
+    lines += _history(ledger, phase, own, names)
     lines += ["### Remaining risk", "", *_risks(own, names)]
     return lines
+
+
+def _history(
+    ledger: LedgerQueries, phase: PhaseShape, own: Sequence[Decision], names: Mapping[int, str]
+) -> list[str]:
+    lines = ["### Issues met", "", *_issues(ledger, phase, own, names)]
+    lines += ["### What was done", "", *_actions(own, names)]
+    return [*lines, "### Decision", "", f"{_decision(own, names)}.", ""]
 
 
 def _resources(ledger: LedgerQueries, shape: Shape, phase: PhaseShape) -> list[str]:
@@ -204,9 +210,7 @@ def _integration(
     lines = [f"## Final integration ({code(phase.id)})", "", "### Totals", ""]
     lines += _resources(ledger, shape, phase)
     lines += ["### Limits", "", *_limits(ledger, phase)]
-    lines += ["### Issues met", "", *_issues(ledger, phase, own, names)]
-    lines += ["### What was done", "", *_actions(own, names)]
-    return [*lines, "### Decision", "", f"{_decision(own, names)}.", ""]
+    return [*lines, *_history(ledger, phase, own, names)]
 
 
 def _limits(ledger: LedgerQueries, phase: PhaseShape) -> list[str]:

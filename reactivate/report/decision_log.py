@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import NotMeasured, Verdict
+from reactivate.files import replace_files
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
@@ -113,32 +114,13 @@ def write_log(ledger: LedgerQueries, folder: Path) -> tuple[Path, ...]:
     """
     files = render_log(ledger)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tuple(
-            folder / name for name, content in files.items() if _replace(folder / name, content)
-        )
+        return replace_files(folder, files)
     except OSError as error:
         raise WorkspaceError(
             f"the decision log in {folder} cannot be written",
             why=f"{error.strerror}; every decision is in the ledger",
             hint="make room or give permission, then reactivate log --write",
         ) from error
-
-
-def _replace(path: Path, content: str) -> bool:
-    """Give a file its content unless it has it; whether it was written."""
-    data = content.encode("utf-8")
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    # A reader, or a kill between two writes, never sees half a file.
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return True
 
 
 def _head(decision: Decision, names: Mapping[int, str], successor: int | None) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reactivate.files import replace_file
 from reactivate.target.source import Source
 
 _TOOLS = ("cc", "c++", "gcc", "g++", "clang", "ld", "make", "cargo", "rustc", "cmake", "pkg-config")
@@ -64,9 +65,7 @@ def still_valid(stamp: Path, recipe: Recipe, artifact: Path) -> bool:
 def remember(stamp: Path, recipe: Recipe, artifact_sha256: str) -> None:
     """Note a build that ran to its end; a kill meanwhile leaves none."""
     noted = {"inputs_sha256": recipe.sha256(), "artifact_sha256": artifact_sha256}
-    partial = stamp.with_suffix(".part")
-    partial.write_text(json.dumps(noted), encoding="utf-8")
-    partial.replace(stamp)
+    replace_file(stamp, json.dumps(noted).encode())
 
 
 def _file(path: str | None) -> list[object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from reactivate import procfs
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import Pid
+from reactivate.files import replace_file
 
 RECORD_NAME = "daemon.json"
 
@@ -65,10 +66,8 @@ def write_record(
         cgroups=tuple(map(str, cgroups)),
     )
     path = folder / RECORD_NAME
-    partial = path.with_suffix(".part")
     try:
-        partial.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, json.dumps(asdict(record)).encode())
     except OSError as error:
         raise WorkspaceError(
             "the record of a daemon cannot be written", why=f"{error.strerror}: {path}"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reactivate.errors import BuildError, MissingToolError
+from reactivate.files import replace_file
 from reactivate.target.command import HERE
 
 _GIT_SECONDS = 300.0
@@ -96,9 +97,7 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
     for patch in patches:
         _apply(tree, patch, commit)
     _link(folder / HERE, tree / source.resolve().relative_to(top))
-    partial = folder / f"{_STAMP}.part"
-    partial.write_text(f"{fingerprint} {_state(tree)}", encoding="ascii")
-    partial.replace(stamp)
+    replace_file(stamp, f"{fingerprint} {_state(tree)}".encode("ascii"))
     return made
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reactivate.errors import WorkspaceError
+from reactivate.files import replace_files
 from reactivate.report.analysis.baseline import baseline_analysis
 from reactivate.report.analysis.component import component_analysis
 from reactivate.report.analysis.evidence import Evidence
@@ -63,29 +64,13 @@ def write(files: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
         WorkspaceError: one cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tuple(folder / name for name in files if _replace(folder / name, files[name]))
+        return replace_files(folder, files)
     except OSError as error:
         raise WorkspaceError(
             f"the analysis in {folder} cannot be written",
             why=error.strerror or str(error),
             hint="make room or give permission, then type the command again",
         ) from error
-
-
-def _replace(path: Path, content: str) -> bool:
-    data = content.encode("utf-8")
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    # A reader, or a kill between two writes, never sees half a file.
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    return True
 
 
 def _evidence(reader: LedgerReader, results: Path) -> Evidence:
