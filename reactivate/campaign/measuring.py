@@ -86,6 +86,7 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
         "components": [] if build is None else list(build.components),
         "artifact_sha256": "" if build is None else build.artifact_sha256,
         "configuration_sha256": "" if build is None else build.configuration_sha256,
+        "commit": "" if build is None else build.commit,
     }
 
 

@@ -109,7 +109,8 @@ def _row(point: Point, width: int) -> None:
     where = visible(f"({found.operation})") if found.operation else ""
     built = point.digest("artifact_sha256")[:8] or "–"
     configured = point.digest("configuration_sha256")[:8] or "–"
-    commit = f"  commit {visible(point.commit)[:12]}" if point.commit else ""
+    changed = "+" * point.commit.endswith("+")
+    commit = f"  commit {visible(point.commit)[:12]}{changed}" if point.commit else ""
     about = (
         f"  {visible(attempt.outcome):<12}  artifact {built}  configuration {configured}{commit}"
     )

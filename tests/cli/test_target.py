@@ -9,9 +9,8 @@ import pytest
 
 from reactivate.errors import ExitCode
 from reactivate.target.config import load_target, target_names
-from reactivate.workspace import Workspace
 from tests.cli.workspaces import BINDFS, CHECKLIST, Here, Make, in_process
-from tests.target.fiveways import checkout, needs_libfuse, target
+from tests.target.fiveways import WAYS, checkout, git, needs_libfuse, target
 
 OWN = BINDFS.partition("[[component]]")[0]
 
@@ -101,13 +100,15 @@ def test_check_and_its_exit_codes(make: Make) -> None:
 @pytest.mark.fuse
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_fuse", "needs_root")
-def test_a_campaign_of_a_patched_daemon(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_campaign_in_every_way_of_switching(make: Make, tmp_path: Path, way: str) -> None:
     needs_libfuse()
     here = make(checklist=CHECKLIST.replace(', "vector"', ""), target=OWN)
     source = checkout(tmp_path / "source")
-    target(here.root, "patch", source, names=("vector_storage",))
+    target(here.root, way, source, names=("vector_storage",))
     done = here("next", "--until", "blocked", "--yes")
     assert done.code == ExitCode.DONE, done
     assert "every phase is active" in done.out
     assert "w.sum read '6'" in done.out
-    assert Workspace(here.root).ledger.exists()
+    moved = here("history", "stack.peak", "--json").json()
+    assert {p["commit"] for p in moved["points"]} == {git(source, "rev-parse", "HEAD").strip()}

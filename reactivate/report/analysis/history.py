@@ -13,7 +13,6 @@ from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.shape import read_shape
 from reactivate.tomlfile import nearest
 
-_COMMIT_KEYS = ("commit", "target_commit", "git_commit")
 UNICODE_LEVELS = "▁▂▃▄▅▆▇█"
 ASCII_LEVELS = "_.-:=+*#"
 _GAP = " "
@@ -40,8 +39,8 @@ class Point:
 
     @property
     def commit(self) -> str:
-        """The target's commit, "" where the environment does not name one."""
-        return next((found for key in _COMMIT_KEYS if (found := self.digest(key))), "")
+        """Of the target's source, with `+` if it had changes; "" for a target without one."""
+        return self.digest("commit")
 
 
 def history(
