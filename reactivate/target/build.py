@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from reactivate.errors import BuildError, MissingToolError, UsageError, WorkspaceError
+from reactivate.target.box_members import MARKER, end_marked
 from reactivate.target.build_cache import Recipe, remember, still_valid
 from reactivate.target.command import (
     build_fields,
@@ -30,6 +31,7 @@ from reactivate.target.death import describe_status, log_tail
 from reactivate.target.elf_facts import check_architecture
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.process import StartError, spawn
+from reactivate.target.record import make_run_folder, write_record
 from reactivate.target.settings import write_switched
 from reactivate.target.source import Source, prepare
 from reactivate.tomlfile import nearest
@@ -175,7 +177,7 @@ async def _run_all(
     begun = time.monotonic()
     for command in recipe.commands:
         left = spec.build_timeout_seconds - (time.monotonic() - begun)
-        await _run(command, recipe.variables, workspace.root.resolve(), log, left, spec)
+        await _run(command, recipe.variables, workspace, log, left, spec)
 
 
 def order_components(spec: TargetSpec, components: Sequence[str]) -> tuple[str, ...]:
@@ -204,25 +206,31 @@ def order_components(spec: TargetSpec, components: Sequence[str]) -> tuple[str, 
 async def _run(
     command: tuple[str, ...],
     variables: Mapping[str, str],
-    folder: Path,
+    workspace: Workspace,
     log: Path,
     seconds: float,
     spec: TargetSpec,
 ) -> None:
     if shutil.which(command[0], path=variables["PATH"]) is None:
         raise _missing(command[0])
+    # On record as a daemon is: if the tool is killed, the next call ends what still builds.
+    folder = make_run_folder(workspace.run)
     try:
         process = spawn(
             command,
-            environment=variables,
-            folder=folder,
+            environment={**variables, MARKER: str(folder)},
+            folder=workspace.root.resolve(),
             log=log,
             stack_limit_bytes=None,
             traced=False,
         )
-    except StartError as error:
-        raise BuildError("the build cannot be started", why=str(error)) from None
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, StartError):
+            raise BuildError("the build cannot be started", why=str(error)) from None
+        raise
     try:
+        write_record(folder, process.pid, folder / "mnt", command)
         await process.begin()
         finished = await process.wait(seconds)
         returncode = process.returncode()
@@ -234,6 +242,8 @@ async def _run(
             process.signal_group(signal.SIGKILL)
             if await process.wait(_KILL_SECONDS):
                 process.release()
+            await trio.to_thread.run_sync(end_marked, folder)
+            shutil.rmtree(folder, ignore_errors=True)
     if not finished:
         raise BuildError(
             f"the build was not finished after {spec.build_timeout_seconds:g} s and was killed",

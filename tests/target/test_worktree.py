@@ -13,7 +13,10 @@ import pytest
 import trio
 
 from reactivate.errors import BuildError
+from reactivate.evidence import Pid
+from reactivate.procfs import process_runs
 from reactivate.target.build import build
+from reactivate.target.reap import reap
 from reactivate.target.source import prepare
 from reactivate.workspace import Workspace
 from tests.target.fiveways import ROOT, git, written
@@ -178,7 +181,8 @@ def a_target(root: Path, user: Path, script: str) -> None:
 def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     # The build says that it has begun and then waits for its end.
-    a_target(root, user, "echo torn > $1/core.c; touch $2/begun; sleep 1000")
+    a_target(root, user, "echo torn > $1/core.c; sleep 1000 & echo $! > $2/part; "
+             "mv $2/part $2/begun; wait")  # fmt: skip
     before = photograph(user)
     code = (
         "import trio; from pathlib import Path; from reactivate.workspace import Workspace;"
@@ -202,6 +206,11 @@ def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert photograph(user) == before
+    # What the killed one started is ended by the next call.
+    sleeper = Pid(int(begun.read_text()))
+    assert process_runs(sleeper)
+    assert reap(Workspace(root))
+    assert not process_runs(sleeper)
     # The next build starts from the user's state, not from what the killed one left.
     written(root, BUILD.format(source=user, script="cp $1/core.c $2/core"))
     from reactivate.target.config import load_target
