@@ -203,6 +203,7 @@ class Campaign:
                         "artifact_sha256": done.build.artifact_sha256,
                         "configuration_sha256": done.build.configuration_sha256,
                         "components": list(done.build.components),
+                        "build_facts": measuring.build_facts(done.build),
                         "witness": witness,
                         "witnesses": dict(done.witnesses),
                         "previous_artifact_sha256": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from reactivate.campaign import wording
 from reactivate.campaign.events import EventKind
@@ -105,6 +105,7 @@ def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionD
     ]
     activated = ledger.events(phase=phase, kind=EventKind.ACTIVATED)
     proof = activated[-1].data.get("witnesses", {}) if activated else {}
+    facts = activated[-1].data.get("build_facts", {}) if activated else {}
     refusals = ledger.decisions(phase=phase, kind="refused")
     return DecisionDraft(
         kind="advanced",
@@ -117,6 +118,7 @@ def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionD
             "summary": wording.advance_context(ground.checklist.phase(phase), attempts),
             "attempts": list(attempts),
             "proof": [f"{k}: {v}" for k, v in proof.items()] if isinstance(proof, dict) else [],
+            "build": [*_known(facts)],
             "remaining_risk": [
                 *(
                     f"waived by {w.who}: {w.criterion}: {w.reason}"
@@ -127,6 +129,13 @@ def advance(ground: Ground, passage: Passage, phase: str, who: str) -> DecisionD
         },
         event=(EventKind.DOCUMENTED, {"who": who}),
     )
+
+
+def _known(facts: JSON) -> Iterator[str]:
+    """What an artifact told of how it was made, one fact each."""
+    for name, fact in facts.items() if isinstance(facts, Mapping) else ():
+        if isinstance(fact, Mapping) and "value" in fact:
+            yield f"build, {name.replace('_', ' ')}: {fact['value']}"
 
 
 def _uncalibrated(ground: Ground, phase: str) -> list[str]:

@@ -29,6 +29,7 @@ from reactivate.run.environment import machine, tools
 from reactivate.run.explain import Explanation, explain
 from reactivate.run.overflow.check import ScenarioRun, check_scenarios, scenarios_for
 from reactivate.target.build import build as build_target
+from reactivate.target.elf_facts import elf_facts
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
 from reactivate.workload.scenario import Scenario
@@ -88,6 +89,11 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
         "configuration_sha256": "" if build is None else build.configuration_sha256,
         "commit": "" if build is None else build.commit,
     }
+
+
+def build_facts(build: Build) -> dict[str, JSON]:
+    """What the artifact says of how it was made, as far as stacks are concerned."""
+    return {**elf_facts(build.artifact).document()}
 
 
 def enable(ground: Ground, stage: Stage) -> Activation:

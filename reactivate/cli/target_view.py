@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from reactivate.cli.console import Part, Styled, error_json, say, sentence
 from reactivate.cli.table import print_table
 from reactivate.errors import ReactivateError
-from reactivate.evidence import NotMeasured
 from reactivate.run.target_check import ComponentCheck, TargetCheck, ways_of
-from reactivate.target.elf_facts import ElfFacts, Fact
 from reactivate.target.model import ComponentSwitch, TargetSpec
 
 
@@ -33,7 +30,7 @@ def show_check(spec: TargetSpec, found: TargetCheck) -> None:
             rows.append(["unmount", "ended by itself", f"{found.life.stop_seconds:.1f} s"])
     print_table(["", "", ""], rows, right=[2])
     if found.facts is not None:
-        print_table(["", ""], [[n, Styled(_fact(f), "dim")] for n, f in _facts(found.facts)])
+        print_table(["", ""], [[n, Styled(f, "dim")] for n, f in found.facts.told().items()])
     if found.components:
         say()
         print_table(
@@ -78,9 +75,7 @@ def check_json(found: TargetCheck) -> dict[str, Any]:
             "commit": found.build.commit,
             "log": str(found.build.log),
         },
-        "facts": None
-        if found.facts is None
-        else {name: _fact_json(fact) for name, fact in _facts(found.facts)},
+        "facts": None if found.facts is None else found.facts.document(),
         "life": None
         if life is None
         else {
@@ -194,20 +189,6 @@ def _problems(found: TargetCheck) -> list[tuple[str, ReactivateError]]:
 
 def _problem_json(problem: ReactivateError | None) -> dict[str, Any] | None:
     return None if problem is None else error_json(problem, problem.exit_code)
-
-
-def _facts(facts: ElfFacts) -> list[tuple[str, Fact]]:
-    return [(field.name, getattr(facts, field.name)) for field in fields(facts)]
-
-
-def _fact(fact: Fact) -> str:
-    return f"not known: {fact.reason}" if isinstance(fact, NotMeasured) else fact
-
-
-def _fact_json(fact: Fact) -> dict[str, str]:
-    if isinstance(fact, NotMeasured):
-        return {"not_known": fact.reason}
-    return {"value": fact}
 
 
 def _witness(component: ComponentSwitch) -> str:

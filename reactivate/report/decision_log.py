@@ -152,7 +152,7 @@ def _context(decision: Decision) -> list[str]:
     text = decision.context.get("summary")
     if isinstance(text, str) and text:
         lines += [escape(text), ""]
-    for key in ("proof", "items", "failed", "remaining_risk"):
+    for key in ("proof", "build", "items", "failed", "remaining_risk"):
         entries = decision.context.get(key)
         if isinstance(entries, Sequence) and not isinstance(entries, str) and entries:
             lines += [*(f"- {escape(str(entry))}" for entry in entries), ""]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from reactivate.elf.errors import BinaryError
@@ -44,6 +44,23 @@ class ElfFacts:
     frame_pointers: Fact
     optimisation: Fact
     producer: Fact
+
+    def told(self) -> dict[str, str]:
+        """Each fact by its name, for people."""
+        return {
+            name: f"not known: {fact.reason}" if isinstance(fact, NotMeasured) else fact
+            for name, fact in self._facts()
+        }
+
+    def document(self) -> dict[str, dict[str, str]]:
+        """Each fact by its name: `{"value": …}` or `{"not_known": why}`."""
+        return {
+            name: {"not_known": fact.reason} if isinstance(fact, NotMeasured) else {"value": fact}
+            for name, fact in self._facts()
+        }
+
+    def _facts(self) -> list[tuple[str, Fact]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 def elf_facts(path: Path) -> ElfFacts:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reactivate.errors import ExitCode
+from reactivate.ledger import Ledger
 from reactivate.target.config import load_target, target_names
 from tests.cli.workspaces import BINDFS, CHECKLIST, Here, Make, in_process
 from tests.target.fiveways import WAYS, checkout, git, needs_libfuse, target
@@ -110,5 +111,8 @@ def test_a_campaign_in_every_way_of_switching(make: Make, tmp_path: Path, way: s
     assert done.code == ExitCode.DONE, done
     assert "every phase is active" in done.out
     assert "w.sum read '6'" in done.out
+    with Ledger.open(here.workspace.ledger, writer=False) as ledger:
+        (advanced,) = ledger.decisions(phase="vector_storage", kind="advanced")
+    assert "build, optimisation: -O1" in advanced.context["build"]  # type: ignore[operator]
     moved = here("history", "stack.peak", "--json").json()
     assert {p["commit"] for p in moved["points"]} == {git(source, "rev-parse", "HEAD").strip()}
