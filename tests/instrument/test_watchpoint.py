@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import select
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,8 @@ pytestmark = pytest.mark.skipif(
 
 
 SOURCE = Path(__file__).with_name("watched.c")
+_SILENCE_SECONDS = 0.2
+"""An answer takes microseconds."""
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,22 @@ def test_who_was_stopped_by_others_stays_stopped(
     os.kill(subject.pid, signal.SIGCONT)
     assert subject.do("touch") == "done"
     assert subject.lives()
+
+
+def test_who_is_stopped_by_others_does_nothing_under_watch(
+    subject: Watched, tmp_path: Path
+) -> None:
+    asked, answers = subject.process.stdin, subject.process.stdout
+    assert asked is not None
+    assert answers is not None
+    with watch(subject, tmp_path):
+        os.kill(subject.pid, signal.SIGSTOP)
+        until(lambda: process_state(subject.pid) in "Tt")
+        asked.write("signals\n")
+        asked.flush()
+        assert not select.select([answers], [], [], _SILENCE_SECONDS)[0]
+        os.kill(subject.pid, signal.SIGCONT)
+        assert answers.readline() == "0\n"
 
 
 def test_a_stop_that_ends_under_watch(subject: Watched, tmp_path: Path) -> None:
