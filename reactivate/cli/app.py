@@ -21,6 +21,7 @@ from reactivate.cli import (
     log,
     measure,
     overflow,
+    selftest,
     status,
     target_verbs,
     tour,
@@ -108,6 +109,7 @@ def _top(
 _CAMPAIGN = (
     init,
     doctor,
+    selftest,
     calibrate,
     campaign_verbs,
     overflow,

@@ -25,6 +25,7 @@ from tests.cli.workspaces import Here, begun, command, in_process
 VERBS: dict[str, list[str]] = {
     "init": ["NEW"],
     "doctor": [],
+    "selftest": ["--keep", "/"],  # not empty: refused; run whole in tests/campaign
     "calibrate": ["--only", "watermark"],
     "next": [],
     "confirm": ["--all"],
