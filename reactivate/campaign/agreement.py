@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from reactivate.evidence import Check, Measurement
+from reactivate.evidence import Measurement
 from reactivate.gate import crosscheck
 from reactivate.ledger.records import AttemptStatus
 from reactivate.ledger.store import Ledger
@@ -17,7 +17,9 @@ from reactivate.target.model import Build
 EVIDENCE = "crosscheck.json"
 
 
-def agreed(run: CheckRun, ledger: Ledger, phase: str, build: Build, folder: Path) -> CheckRun:
+def agreed(
+    run: CheckRun, ledger: Ledger, phase: str, build: Build, folder: Path, *, baseline: str
+) -> CheckRun:
     """The run of a trace check with `stack.disagreement` of each operation that was compared.
 
     Args:
@@ -25,8 +27,9 @@ def agreed(run: CheckRun, ledger: Ledger, phase: str, build: Build, folder: Path
         phase: its id.
         build: what was measured; an earlier check of another build is not compared.
         folder: the attempt's folder, for the evidence.
+        baseline: the name of the baseline check's attempts.
     """
-    recorded = _watermark(ledger, phase, build)
+    recorded = _watermark(ledger, phase, build, baseline)
     compared = crosscheck.compare(run.measurements, recorded)
     text = json.dumps(crosscheck.as_json(compared), indent=1) + "\n"
     (folder / EVIDENCE).write_text(text, encoding="utf-8")
@@ -43,9 +46,9 @@ def agreed(run: CheckRun, ledger: Ledger, phase: str, build: Build, folder: Path
     )
 
 
-def _watermark(ledger: Ledger, phase: str, build: Build) -> tuple[Measurement, ...]:
+def _watermark(ledger: Ledger, phase: str, build: Build, step: str) -> tuple[Measurement, ...]:
     """Of the last baseline check of the same build on the same machine, if there is one."""
-    source = ledger.latest_attempt(phase, Check.BASELINE.value, status=AttemptStatus.FINISHED)
+    source = ledger.latest_attempt(phase, step, status=AttemptStatus.FINISHED)
     if source is None:
         return ()
     then = ledger.environment(source.environment_sha256)

@@ -15,8 +15,6 @@ from reactivate.campaign.criteria import (
     gate_criteria,
     left_out,
     require_passable,
-    scenarios_of,
-    suites_of,
 )
 from reactivate.campaign.deciding import (
     advance,
@@ -26,11 +24,10 @@ from reactivate.campaign.deciding import (
 )
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
-from reactivate.campaign.measuring import Ground, Stage
+from reactivate.campaign.measuring import Ground, Stage, stage_of
 from reactivate.campaign.outcome import Command, Line, Outcome, StepReport
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.states import Complete, Step, StepKind, Waiting
-from reactivate.checklist.model import Phase, PhaseKind
 from reactivate.checklist.parse import load
 from reactivate.errors import (
     ComponentNotEnabledError,
@@ -58,6 +55,13 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
         LedgerLockedError: another call is writing.
         ChecklistError, ConfigurationError: nothing was run.
     """
+    with grounded(workspace) as (ground, recovered):
+        yield Campaign(ground, recovered=recovered)
+
+
+@contextmanager
+def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
+    """What steps stand on, open for writing, and what a killed call had left; see `opened`."""
     settings = workspace.settings()
     checklist = load(settings.checklist)
     require_passable(checklist)
@@ -70,7 +74,7 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
         interrupted = ledger.interrupt_open_attempts(_GONE)
         ground = Ground(workspace=workspace, checklist=checklist, spec=spec, ledger=ledger)
         edited = recording.follow_checklist(ground)
-        yield Campaign(ground, recovered=[*wording.recovered(interrupted, removed), *edited])
+        yield ground, [*wording.recovered(interrupted, removed), *edited]
 
 
 def _same_components(asked: Sequence[str], known: Sequence[str], target: str) -> None:
@@ -170,7 +174,7 @@ class Campaign:
             case Step(kind=StepKind.PREPARE):
                 return self._prepare(step, lines)
             case Step(kind=StepKind.ACTIVATE):
-                return self._activate(passage, step, lines)
+                return self._activate(step, lines)
             case Step(kind=StepKind.CHECK):
                 return self._check(passage, step, lines, reporter)
             case Step(kind=StepKind.DOCUMENT):
@@ -184,8 +188,8 @@ class Campaign:
         recording.append(self._ground, EventKind.PREPARED, step.phase, {})
         return self._advanced(step, lines, "Everything before it is confirmed.")
 
-    def _activate(self, passage: Passage, step: Step, lines: list[Line]) -> StepReport:
-        ground, stage = self._ground, self._stage(passage, step.phase)
+    def _activate(self, step: Step, lines: list[Line]) -> StepReport:
+        ground, stage = self._ground, self._stage(step.phase)
         attempt = ground.ledger.begin_attempt(
             step.phase, "activate", measuring.environment_of(ground, stage.phase, None)
         )
@@ -221,7 +225,7 @@ class Campaign:
     def _check(
         self, passage: Passage, step: Step, lines: list[Line], reporter: Reporter
     ) -> StepReport:
-        ground, stage = self._ground, self._stage(passage, step.phase)
+        ground, stage = self._ground, self._stage(step.phase)
         assert step.check is not None
         criteria = gate_criteria(ground.checklist, stage.phase, step.check)
         waived = frozenset(passage.waivers)
@@ -287,28 +291,8 @@ class Campaign:
     def _passage(self) -> Passage:
         return replay(self._ground.ledger.events(), now=self._ground.checklist)
 
-    def _phase(self, phase_id: str) -> Phase:
-        return self._ground.checklist.phase(phase_id)
-
-    def _stage(self, passage: Passage, phase_id: str) -> Stage:
-        """What is on in a phase, and what the phase adds."""
-        phases = self._ground.checklist.phases
-        phase = self._phase(phase_id)
-        earlier = phases[: phases.index(phase)]
-        before = [p.id for p in earlier if p.kind is PhaseKind.COMPONENT]
-        added: tuple[str, ...] = ()
-        components: tuple[str, ...] = ()
-        if phase.kind is PhaseKind.COMPONENT:
-            added, components = (phase.id,), (*before, phase.id)
-        elif phase.kind is PhaseKind.INTEGRATION:
-            added = components = tuple(before)
-        return Stage(
-            phase=phase,
-            components=components,
-            added=added,
-            suites=suites_of(self._ground.checklist, phase),
-            scenarios=scenarios_of(self._ground.checklist, phase),
-        )
+    def _stage(self, phase_id: str) -> Stage:
+        return stage_of(self._ground.checklist, phase_id)
 
     def _confirm(
         self, passage: Passage, items: Sequence[str], *, who: str, unattended: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from reactivate.campaign.agreement import agreed
-from reactivate.campaign.criteria import relative_to
+from reactivate.campaign.criteria import relative_to, scenarios_of, suites_of
 from reactivate.campaign.outcome import Outcome
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.errors import MeasurementError
@@ -36,7 +36,10 @@ from reactivate.workload.scenario import Scenario
 from reactivate.workload.suites import operations
 from reactivate.workspace import Workspace
 
-_JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value})
+VERIFIED = "verified"
+"""Outcome of a verification's attempt whose gate passed."""
+
+_JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value, VERIFIED})
 """Outcomes of attempts whose measurements are whole."""
 
 _DEPTH_INSTRUMENT = "watermark"
@@ -45,12 +48,22 @@ _DEPTH_INSTRUMENT = "watermark"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What a step stands on: the workspace and what was read from it."""
+    """What a step stands on: the workspace and what was read from it.
+
+    Attributes:
+        prefix: before the names of the checks in the ledger. The campaign's own have none; those
+            of a verification must not become what later steps refer to.
+    """
 
     workspace: Workspace
     checklist: Checklist
     spec: TargetSpec
     ledger: Ledger
+    prefix: str = ""
+
+    def step(self, check: Check) -> str:
+        """The name of a check's attempts."""
+        return f"{self.prefix}{check.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,8 @@ class Stage:
         added: what this phase adds: what `previous` lacks.
         suites: names of the suites that exercise what is on.
         scenarios: names of the overflow scenarios that its overflow check runs.
+        proven: digests of artifact and configuration that were proven to be enabled; None for
+            those of the phase's newest activation on record.
     """
 
     phase: Phase
@@ -69,11 +84,32 @@ class Stage:
     added: tuple[str, ...]
     suites: tuple[str, ...]
     scenarios: tuple[str, ...] = ()
+    proven: tuple[str, str] | None = None
 
     @property
     def without(self) -> tuple[str, ...]:
         """The components of the previous build."""
         return tuple(c for c in self.components if c not in self.added)
+
+
+def stage_of(checklist: Checklist, phase_id: str) -> Stage:
+    """What is on in a phase, and what the phase adds."""
+    phase = checklist.phase(phase_id)
+    earlier = checklist.phases[: checklist.phases.index(phase)]
+    before = [p.id for p in earlier if p.kind is PhaseKind.COMPONENT]
+    added: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    if phase.kind is PhaseKind.COMPONENT:
+        added, components = (phase.id,), (*before, phase.id)
+    elif phase.kind is PhaseKind.INTEGRATION:
+        added = components = tuple(before)
+    return Stage(
+        phase=phase,
+        components=components,
+        added=added,
+        suites=suites_of(checklist, phase),
+        scenarios=scenarios_of(checklist, phase),
+    )
 
 
 def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[str, JSON]:
@@ -152,7 +188,8 @@ def check(
     chosen = scenarios_for(ground.workspace, stage.scenarios, stage.components)
     build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
     if kind is Check.TRACE:
-        run = agreed(run, ground.ledger, stage.phase.id, build, folder)
+        baseline = ground.step(Check.BASELINE)
+        run = agreed(run, ground.ledger, stage.phase.id, build, folder, baseline=baseline)
     provoked = None
     if kind is Check.OVERFLOW and chosen:
         provoked = trio.run(partial(_provoke, ground, build, chosen, folder, reporter))
@@ -274,22 +311,22 @@ def _interleaved(criteria: Sequence[Criterion]) -> frozenset[Role]:
 
 def _must_be_proven(ground: Ground, stage: Stage, build: Build) -> None:
     """The build that is measured is the one whose components were proven to be on."""
-    event = next(
-        (e for e in reversed(ground.ledger.events(phase=stage.phase.id, kind="activated"))), None
-    )
-    proven = None if event is None else event.data
-    now = (build.artifact_sha256, build.configuration_sha256)
-    if proven is None or (proven["artifact_sha256"], proven["configuration_sha256"]) != now:
+    proven = stage.proven or _on_record(ground, stage)
+    if proven != (build.artifact_sha256, build.configuration_sha256):
         raise MeasurementError(
             f"The build of {stage.phase.id} is not the one that was proven to be enabled",
             why="its source or configuration changed after the proof: artifact "
-            f"{build.artifact_sha256[:12]}, proven {_short(proven, 'artifact_sha256')}",
+            f"{build.artifact_sha256[:12]}, proven {proven[0][:12] if proven else 'none'}",
             hint="undo the change, or reactivate rollback --reason … and reactivate retry",
         )
 
 
-def _short(data: Mapping[str, JSON] | None, key: str) -> str:
-    return "none" if data is None else str(data[key])[:12]
+def _on_record(ground: Ground, stage: Stage) -> tuple[str, str] | None:
+    activated = ground.ledger.events(phase=stage.phase.id, kind="activated")
+    if not activated:
+        return None
+    newest = activated[-1].data
+    return str(newest["artifact_sha256"]), str(newest["configuration_sha256"])
 
 
 def _recorded_references(
@@ -306,7 +343,8 @@ def _recorded_references(
     for role, phase in sources.items():
         if not any(relative_to(criterion, role) for criterion in criteria):
             continue
-        source = ground.ledger.latest_attempt(phase, kind.value, status=AttemptStatus.FINISHED)
+        step = ground.step(kind)
+        source = ground.ledger.latest_attempt(phase, step, status=AttemptStatus.FINISHED)
         # A refused run measured as well as a passed one: its phase went on by a waiver.
         if source is None or source.outcome not in _JUDGED:
             continue

@@ -57,7 +57,7 @@ def disagreement(ledger: Ledger, folder: Path, of: Build) -> object:
         ),
         instruments=(),
     )  # fmt: skip
-    found = agreed(run, ledger, "search_engine", of, folder)
+    found = agreed(run, ledger, "search_engine", of, folder, baseline="baseline")
     (value,) = [m.value for m in found.measurements if m.metric == "stack.disagreement"]
     (entry,) = json.loads((folder / EVIDENCE).read_text())
     assert entry["disagreement_bytes"] == value
