@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from reactivate.campaign.advice import advice
 from reactivate.campaign.calibrated import standing
 from reactivate.campaign.criteria import checks_of
+from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.states import CampaignState, PhaseState
 from reactivate.campaign.status import CampaignStatus, PhaseStatus
 from reactivate.checklist.model import Checklist, Phase
 from reactivate.checklist.parse import load
+from reactivate.errors import ExitCode
 from reactivate.evidence import Check, Measurement, Verdict
-from reactivate.ledger.records import AttemptStatus
+from reactivate.ledger.records import AttemptStatus, Event
 from reactivate.ledger.store import Ledger
 from reactivate.workspace import Workspace
 
@@ -59,11 +61,28 @@ def _status(
         waivers=tuple(sorted(passage.waivers.values(), key=lambda waiver: waiver.seq)),
         interrupted=sum(a.status is AttemptStatus.INTERRUPTED for a in attempts),
         calibrated=standing(ledger).text,
+        verified=_verified(events),
         evidence=f"results/{evidence[-1].folder}/" if evidence else "",
         events=counts.events,
         measurements=counts.measurements,
         next_command=advice(passage)[0][0],
     )
+
+
+def _verified(events: Sequence[Event]) -> str:
+    newest = next(
+        (e for e in reversed(events) if e.kind == EventKind.NOTE and "verification" in e.data), None
+    )
+    if newest is None:
+        return ""
+    code = newest.data.get("exit_code")
+    failed = newest.data.get("failed")
+    when = f"{newest.at[:10]} {newest.at[11:16]} UTC"
+    if code == ExitCode.DONE:
+        return f"{when}, passed"
+    told = [str(each) for each in failed] if isinstance(failed, list) else []
+    more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+    return f"{when}, FAILED with exit {code}: {told[0] if told else 'not said'}{more}"
 
 
 def _phase(

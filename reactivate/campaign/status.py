@@ -40,6 +40,7 @@ class CampaignStatus:
         failed: failed criteria of the current refusal.
         waivers: every risk that is taken now, in the order of taking.
         calibrated: what the latest calibration is worth now, in one line.
+        verified: how the newest verification ended, in one line; "" if there was none.
         evidence: folder of the latest attempt, relative to the workspace, "" if none.
     """
 
@@ -56,6 +57,7 @@ class CampaignStatus:
     waivers: tuple[Waiver, ...]
     interrupted: int
     calibrated: str
+    verified: str
     evidence: str
     events: int
     measurements: int

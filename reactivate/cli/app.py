@@ -26,6 +26,7 @@ from reactivate.cli import (
     target_verbs,
     tour,
     trace,
+    verify,
     watch,
 )
 from reactivate.cli.failure import end_as_a_pipe_does, report
@@ -115,6 +116,7 @@ _CAMPAIGN = (
     overflow,
     status,
     log,
+    verify,
     analyze,
     history,
     export,

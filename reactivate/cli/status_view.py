@@ -66,6 +66,8 @@ def _print(found: CampaignStatus) -> None:
         style="dim",
     )
     say(f"  calibrated: {found.calibrated}", style="dim")
+    if found.verified:
+        say(f"  verified: {found.verified}", style="red" if "FAILED" in found.verified else "dim")
     say(f"next: {found.next_command}")
 
 

@@ -103,8 +103,10 @@ def show_verdicts(judgements: tuple[Judgement, ...]) -> None:
         ],
         right=[3],
     )
+    told: set[str] = set()
     for judgement in judgements:
-        if judgement.verdict is not Verdict.PASS and judgement.reason:
+        if judgement.verdict is not Verdict.PASS and judgement.reason not in told:
+            told.add(judgement.reason)
             say(f"  {judgement.criterion}: {judgement.reason}")
 
 

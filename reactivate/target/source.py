@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.errors import BuildError, MissingToolError
+from reactivate.errors import BuildError, MissingToolError, UsageError
 from reactivate.files import replace_file
 from reactivate.target.command import HERE
 
@@ -63,11 +63,6 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
         MissingToolError: git is not installed.
         BuildError: no checkout, or a patch does not apply; says which hunk and to which commit.
     """
-    if shutil.which("git") is None:
-        raise MissingToolError(
-            "git is not installed", why="a source is copied with it",
-            hint="sudo apt-get install git",
-        )  # fmt: skip
     top = _top(source)
     commit = _git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
     changes = _git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
@@ -101,7 +96,39 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
     return made
 
 
+def changed_since(source: Path, revision: str) -> tuple[str, ...]:
+    """Files of a checkout that are not as they were at a commit, uncommitted ones included.
+
+    Args:
+        source: the user's checkout, or a folder in it; only files in it count.
+        revision: anything that git takes for a commit.
+
+    Raises:
+        UsageError: there is no such commit.
+        MissingToolError, BuildError: see `prepare`.
+    """
+    top = _top(source)
+    try:
+        wanted = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        commit = _git(top, *wanted).decode().strip()
+    except BuildError as error:
+        raise UsageError(
+            f"{source} has no commit {revision}",
+            why=error.why,
+            hint=f"git -C {source} log --oneline; a shallow clone has only its newest",
+        ) from None
+    here = ("--", str(source.resolve()))
+    found = _git(top, "diff", "-z", "--no-ext-diff", "--name-only", commit, *here)
+    found += _git(top, "ls-files", "-z", "--others", "--exclude-standard", *here)
+    return tuple(os.fsdecode(name) for name in found.split(b"\0") if name)
+
+
 def _top(source: Path) -> Path:
+    if shutil.which("git") is None:
+        raise MissingToolError(
+            "git is not installed", why="a source is copied with it",
+            hint="sudo apt-get install git",
+        )  # fmt: skip
     if not source.is_dir():
         raise BuildError(
             f"there is no source folder {source}",
