@@ -12,7 +12,7 @@ import trio
 
 from reactivate.campaign.agreement import agreed
 from reactivate.campaign.criteria import relative_to, scenarios_of, suites_of
-from reactivate.campaign.outcome import Outcome
+from reactivate.campaign.outcome import VERIFICATION, VERIFIED, Outcome
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Measurement, Role, Verdict
@@ -35,9 +35,6 @@ from reactivate.target.mount import TargetLauncher
 from reactivate.workload.scenario import Scenario
 from reactivate.workload.suites import operations
 from reactivate.workspace import Workspace
-
-VERIFIED = "verified"
-"""Outcome of a verification's attempt whose gate passed."""
 
 _JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value, VERIFIED})
 """Outcomes of attempts whose measurements are whole."""
@@ -343,24 +340,48 @@ def _recorded_references(
     for role, phase in sources.items():
         if not any(relative_to(criterion, role) for criterion in criteria):
             continue
-        step = ground.step(kind)
-        source = ground.ledger.latest_attempt(phase, step, status=AttemptStatus.FINISHED)
-        # A refused run measured as well as a passed one: its phase went on by a waiver.
-        if source is None or source.outcome not in _JUDGED:
+        source = _reference(ground, role, phase, kind)
+        if source is None:
             continue
-        _same_environment(ground, role, source)
         found[role] = tuple(
             m for m in ground.ledger.measurements(source.id) if m.role is Role.SUBJECT
         )
     return found
 
 
-def _same_environment(ground: Ground, role: Role, source: AttemptRecord) -> None:
-    then = ground.ledger.environment(source.environment_sha256)
-    for key, value in machine().items():
-        if then.get(key) != value:
-            raise MeasurementError(
-                f"The {role.value} was measured in another environment",
-                why=f"{key} was {then.get(key)}, is {value}; their numbers do not compare",
-                hint="begin a campaign on this machine: reactivate init DIR",
-            )
+def _reference(ground: Ground, role: Role, phase: str, kind: Check) -> AttemptRecord | None:
+    """The attempt whose numbers stand for a phase; one measured on another machine does not.
+
+    The campaign refers to its own attempts, and to a verification where the machine is another by
+    now; a verification to whatever is newest, which is what it measured itself if it did.
+    """
+    own = ground.ledger.latest_attempt(phase, kind.value, status=AttemptStatus.FINISHED)
+    again = ground.ledger.latest_attempt(
+        phase, f"{VERIFICATION}{kind.value}", status=AttemptStatus.FINISHED
+    )
+    # A refused run measured as well as a passed one: its phase went on by a waiver.
+    judged = [a for a in (own, again) if a is not None and a.outcome in _JUDGED]
+    if not judged or (judged[0] is not own and not ground.prefix):
+        return None
+    if ground.prefix:
+        judged.sort(key=lambda attempt: -attempt.id)
+    differs = [_differs(ground, attempt) for attempt in judged]
+    for attempt, difference in zip(judged, differs, strict=True):
+        if not difference:
+            return attempt
+    raise MeasurementError(
+        f"The {role.value} was measured in another environment",
+        why=f"{differs[0]}; their numbers do not compare",
+        hint="reactivate verify measures it here",
+    )
+
+
+def _differs(ground: Ground, attempt: AttemptRecord) -> str:
+    """What is not as it was when an attempt measured; "" if all of it is."""
+    then = ground.ledger.environment(attempt.environment_sha256)
+    changed = [
+        f"{key} was {then.get(key)}, is {value}"
+        for key, value in machine().items()
+        if then.get(key) != value
+    ]
+    return changed[0] if changed else ""

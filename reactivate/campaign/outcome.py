@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from reactivate.run.explain import Explanation
 
 
+VERIFICATION = "verify-"
+"""Before the names of a verification's steps in the ledger."""
+
+VERIFIED = "verified"
+"""Outcome of a verification's attempt whose gate passed."""
+
+
 class Outcome(StrEnum):
     """How a step ended."""
 

@@ -11,6 +11,7 @@ from reactivate.campaign.criteria import checks_of
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.passage import Passage
+from reactivate.campaign.staleness import stale
 from reactivate.campaign.states import CampaignState, PhaseState
 from reactivate.campaign.status import CampaignStatus, PhaseStatus
 from reactivate.checklist.model import Checklist, Phase
@@ -103,7 +104,7 @@ def _phase(
         waived=sum(w.phase == phase.id for w in passage.waivers.values()),
         stale=""
         if state is PhaseState.PENDING
-        else _stale(workspace, target, phase, ledger, passage.stale.get(phase.id, ())),
+        else stale(workspace, target, passage.checklist, phase, ledger, passage.stale),
     )
 
 
@@ -111,40 +112,3 @@ def _limit(ledger: Ledger, phase_id: str, worst: Measurement) -> int | None:
     found = ledger.latest_measurements(phase_id, Check.BASELINE.value, "stack.limit")
     same = [m.value for m in found if m.thread == worst.thread and isinstance(m.value, int)]
     return same[0] if same else None
-
-
-def _stale(
-    workspace: Workspace, target: str, phase: Phase, ledger: Ledger, edited: Sequence[str]
-) -> str:
-    """What changed since the phase's evidence was taken; "" if nothing did.
-
-    Args:
-        edited: what changed in the checklist since the evidence was begun.
-    """
-    newest = [
-        attempt
-        for check in checks_of(phase)
-        if (attempt := ledger.latest_attempt(phase.id, check.value, status=AttemptStatus.FINISHED))
-    ]
-    if not newest:
-        return f"changed since it was begun: {', '.join(edited)}" if edited else ""
-    # Only where there is evidence: what reads the target is not quick to load.
-    from reactivate.run.environment import machine
-    from reactivate.target.config import load_target, target_path
-    from reactivate.target.configuration import switched_sha256
-
-    then = ledger.environment(newest[-1].environment_sha256)
-    changed = [key for key, value in machine().items() if then.get(key) != value]
-    own = "its part of the checklist"
-    if then.get("phase_sha256") != phase.sha256:
-        changed.append(own)
-    changed += [what for what in edited if what != own]
-    if then.get("target") != target:
-        changed.append("the target")
-    else:
-        components = then.get("components")
-        spec = load_target(target_path(workspace, target))
-        names = [str(c) for c in components] if isinstance(components, list) else []
-        if then.get("configuration_sha256") != switched_sha256(spec, names):
-            changed.append("the target's configuration")
-    return f"changed since it was measured: {', '.join(changed)}" if changed else ""

@@ -18,6 +18,7 @@ from reactivate.campaign.criteria import checks_of, gate_criteria
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.measuring import Checked, Ground, Stage, stage_of
+from reactivate.campaign.outcome import VERIFICATION, VERIFIED
 from reactivate.campaign.passage import Passage
 from reactivate.campaign.regression import before, culprit
 from reactivate.campaign.review import review
@@ -40,12 +41,9 @@ from reactivate.run.environment import machine
 from reactivate.target.source import changed_since
 from reactivate.workspace import Workspace
 
-PREFIX = "verify-"
-"""Before the names of a verification's steps in the ledger."""
-
 _BUILT = (PhaseKind.BASELINE, PhaseKind.COMPONENT, PhaseKind.INTEGRATION)
 _WORDS: Mapping[Ending, str] = {
-    Ending.VERIFIED: measuring.VERIFIED,
+    Ending.VERIFIED: VERIFIED,
     Ending.REFUSED: "refused",
     Ending.INCONCLUSIVE: "inconclusive",
 }
@@ -57,6 +55,7 @@ Say = Callable[[Gate], None]
 def verify(
     workspace: Workspace,
     *,
+    only: Collection[str] = (),
     everything: bool = False,
     since: str = "",
     reporter: Reporter,
@@ -66,6 +65,7 @@ def verify(
 
     Args:
         workspace: of the campaign.
+        only: ids of phases; all active ones by default.
         everything: every phase of the checklist, also such as are not active.
         since: a commit; nothing is measured if the source is as it was then and no evidence is
             stale. "" to measure in any case.
@@ -79,12 +79,12 @@ def verify(
     begun = time.monotonic()
     with grounded(workspace) as (ground, _):
         passage = replay(ground.ledger.events(), now=ground.checklist)
-        phases = _phases(ground, passage, everything=everything)
+        phases = _phases(ground, passage, only, everything=everything)
         verified = _opened(ground, phases)
         if since and (why := _unchanged(ground, since)):
             verified = replace(verified, unchanged=why)
         else:
-            ground = replace(ground, prefix=PREFIX)
+            ground = replace(ground, prefix=VERIFICATION)
             gates: list[Gate] = []
             for gate in _gates(ground, passage, phases, reporter):
                 say(gate)
@@ -95,11 +95,15 @@ def verify(
     return verified
 
 
-def _phases(ground: Ground, passage: Passage, *, everything: bool) -> list[Phase]:
+def _phases(
+    ground: Ground, passage: Passage, only: Collection[str], *, everything: bool
+) -> list[Phase]:
     found = [
         phase
         for phase in ground.checklist.phases
-        if phase.kind in _BUILT and (everything or passage.states[phase.id] is PhaseState.ACTIVE)
+        if phase.kind in _BUILT
+        and (not only or phase.id in only)
+        and (everything or passage.states[phase.id] is PhaseState.ACTIVE)
     ]
     if not found:
         raise UsageError(
@@ -165,7 +169,7 @@ def _prove(ground: Ground, stage: Stage) -> tuple[tuple[str, str] | None, Gate]:
     begun = time.monotonic()
     phase = stage.phase.id
     empty = measuring.environment_of(ground, stage.phase, None)
-    attempt = ground.ledger.begin_attempt(phase, f"{PREFIX}activate", empty)
+    attempt = ground.ledger.begin_attempt(phase, f"{VERIFICATION}activate", empty)
     with _on_record(ground, attempt) as trouble:
         done = measuring.enable(ground, stage)
         build = done.build
@@ -177,7 +181,7 @@ def _prove(ground: Ground, stage: Stage) -> tuple[tuple[str, str] | None, Gate]:
             "build_facts": measuring.build_facts(build),
         }
         recording.finish(
-            ground, attempt, measuring.VERIFIED,
+            ground, attempt, VERIFIED,
             events=[(EventKind.NOTE, note)],
             environment=measuring.environment_of(ground, stage.phase, build),
         )  # fmt: skip
@@ -268,7 +272,7 @@ def _commit(ground: Ground, gates: Sequence[Gate]) -> str:
     """Of the newest build on record; every gate of a verification has the same source."""
     for gate in gates:
         newest = ground.ledger.latest_attempt(
-            gate.phase, f"{PREFIX}activate", status=AttemptStatus.FINISHED
+            gate.phase, f"{VERIFICATION}activate", status=AttemptStatus.FINISHED
         )
         if newest is not None:
             return str(ground.ledger.environment(newest.environment_sha256).get("commit", ""))

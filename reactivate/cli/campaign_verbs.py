@@ -60,6 +60,7 @@ def next_(
 
     Says what it will do, does it, and shows the verdicts and the next command. Never skips, and
     never opens a gate: a refusal ends with 3, a person's turn with 4, an open question with 5.
+    Active phases whose evidence is stale are measured again first.
     """
     from reactivate.errors import UsageError
 
@@ -68,14 +69,14 @@ def next_(
     from reactivate.cli.run_steps import run_steps
 
     workspace = _workspace(ctx)
-    last = run_steps(
+    code = run_steps(
         workspace,
         who=_name(who, workspace),
         yes=yes,
         until_blocked=until == "blocked",
         as_json=as_json,
     )
-    raise typer.Exit(int(last.exit_code))
+    raise typer.Exit(int(code))
 
 
 def confirm(

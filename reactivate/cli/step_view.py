@@ -103,10 +103,8 @@ def show_verdicts(judgements: tuple[Judgement, ...]) -> None:
         ],
         right=[3],
     )
-    told: set[str] = set()
     for judgement in judgements:
-        if judgement.verdict is not Verdict.PASS and judgement.reason not in told:
-            told.add(judgement.reason)
+        if judgement.verdict is not Verdict.PASS and judgement.reason:
             say(f"  {judgement.criterion}: {judgement.reason}")
 
 

@@ -57,23 +57,20 @@ def verify(
     from reactivate.report.summary import headline
     from reactivate.report.summary import summary as summary_text
 
-    def tell(gate: Gate) -> None:
-        if not as_json:
-            talk(f"  {gate.phase} · {gate.check} · {gate.ending.value}", style="dim")
-
+    say_gate = (lambda _: None) if as_json else tell_gate
     state: State = ctx.obj
     workspace = state.workspace()
     with progress(quiet=as_json) as reporter:
-        found = run(workspace, everything=all_, since=since, reporter=reporter, say=tell)
+        found = run(workspace, everything=all_, since=since, reporter=reporter, say=say_gate)
     if junit is not None:
         _write(junit, junit_text(found))
     if summary is not None:
         _write(summary, summary_text(found))
     code = found.exit_code
     if as_json:
-        emit_json("reactivate.verify/1", {**_json(found), "headline": headline(found)})
+        emit_json("reactivate.verify/1", {**verified_json(found), "headline": headline(found)})
         raise typer.Exit(int(code))
-    _print(found)
+    print_gates(found)
     say()
     say(headline(found), style="green" if not code else "red")
     if found.uncalibrated:
@@ -98,7 +95,13 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _print(found: Verified) -> None:
+def tell_gate(gate: Gate) -> None:
+    """One gate has ended."""
+    talk(f"  {gate.phase} · {gate.check} · {gate.ending.value}", style="dim")
+
+
+def print_gates(found: Verified) -> None:
+    """Every gate, then what is known of those that did not pass."""
     from reactivate.cli.step_view import show_verdicts
     from reactivate.cli.table import print_table
     from reactivate.evidence import Verdict
@@ -117,7 +120,9 @@ def _print(found: Verified) -> None:
         )
     print_table(["phase", "gate", "criteria", "", ""], rows, right=[3])
     for gate in found.gates:
-        open_ = tuple(j for j in gate.judgements if j.verdict is not Verdict.PASS)
+        # The integration asks many things once for each component.
+        asked = {j.source: j for j in gate.judgements if j.verdict is not Verdict.PASS}
+        open_ = tuple(asked.values())
         if gate.trouble or open_:
             say()
             say(f"{gate.phase} · {gate.check}", style="bold")
@@ -137,7 +142,8 @@ def _print(found: Verified) -> None:
             say(f"evidence: {gate.folder}", style="dim")
 
 
-def _json(found: Verified) -> dict[str, Any]:
+def verified_json(found: Verified) -> dict[str, Any]:
+    """A verification for `--json`."""
     from reactivate.cli.step_view import judgement_json
 
     document = asdict(found)

@@ -16,6 +16,8 @@ from tests.target.fiveways import checkout, git, needs_libfuse, target
 PLAIN = CHECKLIST.replace(', "vector"', "").replace("25%", "10%")
 OWN = BINDFS.partition("[[component]]")[0]
 
+ACTIVE = ("baseline", "vector_storage", "all_components")
+
 DEEP = """\
 static __attribute__((noinline)) void prepare_rows(void)
 {
@@ -52,12 +54,19 @@ def test_a_regression_is_refused_by_name(make: Make, tmp_path: Path) -> None:
     assert "Nothing had to be measured: the source is as it was at HEAD" in skipped.out
     assert here("verify", "--since", "no-such-commit").code == ExitCode.USAGE
 
-    green = here("verify", "--json").json()
-    assert green["exit_code"] == ExitCode.DONE
+    # What is stale is measured before anything else is done.
+    (source / "README").write_text("new\n")
+    assert "the target's source" in here("status").out
+    done = here("next", "--json")
+    assert done.code == ExitCode.DONE, done
+    green = done.json()["verified"]
+    assert {gate["phase"] for gate in green["gates"]} == set(ACTIVE)
     assert {gate["ending"] for gate in green["gates"]} == {"verified"}
     # The tool's own share: what is not measuring is little.
     assert sum(gate["seconds"] for gate in green["gates"]) > 0.7 * green["seconds"]
 
+    git(source, "add", "README")
+    git(source, "commit", "--quiet", "-m", "more")
     plant(source)
     summary, junit = here.root / "summary.md", here.root / "verify.xml"
     red = here("verify", "--since", "HEAD", "--summary", str(summary), "--junit", str(junit))
