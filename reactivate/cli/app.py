@@ -17,6 +17,7 @@ from reactivate.cli import (
     export,
     frames,
     history,
+    import_trace,
     init,
     log,
     measure,
@@ -120,6 +121,7 @@ _CAMPAIGN = (
     analyze,
     history,
     export,
+    import_trace,
     checklist_verbs,
     target_verbs,
 )
