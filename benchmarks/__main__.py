@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    bench_compare,
     bench_face,
     bench_frames,
     bench_instruments,
+    bench_known_answers,
     bench_overflow,
     bench_report,
     bench_tour,
@@ -17,7 +19,7 @@ from benchmarks.goal import Goal
 
 BENCHES = (
     bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_report,
-    bench_tour,
+    bench_compare, bench_known_answers, bench_tour,
 )  # fmt: skip
 
 

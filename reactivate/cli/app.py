@@ -10,9 +10,11 @@ import typer
 from reactivate import __version__
 from reactivate.cli import (
     analyze,
+    bisect,
     calibrate,
     campaign_verbs,
     checklist_verbs,
+    compare,
     doctor,
     export,
     frames,
@@ -120,6 +122,8 @@ _CAMPAIGN = (
     verify,
     analyze,
     history,
+    compare,
+    bisect,
     export,
     import_trace,
     checklist_verbs,

@@ -11,7 +11,12 @@ from reactivate.gate.statistics import RatioInterval, samples_to_bound
 
 FAIL_RISK = 0.005
 """Largest chance that a criterion is refused although every operation is just within its limit.
-It is shared out among the operations (Bonferroni), because one bad operation is enough to fail."""
+It is shared out among the operations (Bonferroni), because one bad operation is enough to fail,
+and among `LOOKS`."""
+
+LOOKS = 6
+"""How often the samples may be looked at, doubled each time while a verdict is open: from 60 to
+1,920. Each look is another chance to refuse what is within its limit."""
 
 PASS_RISK = 0.025
 """Largest chance that a criterion passes although an operation is just beyond its limit. It is not
@@ -78,7 +83,7 @@ def verdict_of_interval(interval: RatioInterval, comparator: Comparator, limit: 
 
 def risks(comparator: Comparator, operations: int) -> Risks:
     """The risks at the ends of each operation's interval, when so many are compared at once."""
-    fail = FAIL_RISK / operations
+    fail = FAIL_RISK / LOOKS / operations
     if comparator in _AT_MOST:
         return Risks(low=fail, high=PASS_RISK)
     if comparator in _AT_LEAST:

@@ -1,8 +1,7 @@
 """The tool's own copy of a user's checkout: cloned, brought up to date, patched.
 
-The user's checkout is only read. Git is told to take no optional locks, so that not even its
-index is refreshed; the clone borrows the user's objects and writes none back. A kill at any moment
-leaves the copy without its stamp, and the next build makes it anew.
+The user's checkout is only read; the clone borrows the user's objects and writes none back. A kill
+at any moment leaves the copy without its stamp, and the next build makes it anew.
 """
 
 from __future__ import annotations
@@ -11,24 +10,18 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.errors import BuildError, MissingToolError, UsageError
+from reactivate.errors import BuildError
 from reactivate.files import replace_file
 from reactivate.target.command import HERE
+from reactivate.target.git import check_out, clone, commit_of, git, objects_of, top_of
 
-_GIT_SECONDS = 300.0
-_LEFT_OUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 _STAMP = "stamp"
 _FAILED = re.compile(r"^error: patch failed: (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
-_QUIET = (
-    "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
-    "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +56,12 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
         MissingToolError: git is not installed.
         BuildError: no checkout, or a patch does not apply; says which hunk and to which commit.
     """
-    top = _top(source)
-    commit = _git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
-    changes = _git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
-    listed = _git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
+    top = top_of(source)
+    commit = git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    changes = git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    listed = git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
     untracked = [os.fsdecode(name) for name in listed if name and not name.endswith(b"/")]
-    named = _git(top, "diff", "-z", "--name-only", "HEAD").split(b"\0")
+    named = git(top, "diff", "-z", "--name-only", "HEAD").split(b"\0")
     fingerprint = _fingerprint(top, commit, changes, untracked, patches)
     made = Source(
         folder=folder / HERE,
@@ -86,7 +79,7 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
     stamp.unlink(missing_ok=True)
     _checked_out(top, tree, commit)
     if changes.strip():
-        _git(tree, "apply", "--whitespace=nowarn", "--binary", "-", given=changes)
+        git(tree, "apply", "--whitespace=nowarn", "--binary", "-", given=changes)
     for name in untracked:
         _copy(top / name, tree / name)
     for patch in patches:
@@ -107,43 +100,12 @@ def changed_since(source: Path, revision: str) -> tuple[str, ...]:
         UsageError: there is no such commit.
         MissingToolError, BuildError: see `prepare`.
     """
-    top = _top(source)
-    try:
-        wanted = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        commit = _git(top, *wanted).decode().strip()
-    except BuildError as error:
-        raise UsageError(
-            f"{source} has no commit {revision}",
-            why=error.why,
-            hint=f"git -C {source} log --oneline; a shallow clone has only its newest",
-        ) from None
+    top = top_of(source)
+    commit = commit_of(top, revision)
     here = ("--", str(source.resolve()))
-    found = _git(top, "diff", "-z", "--no-ext-diff", "--name-only", commit, *here)
-    found += _git(top, "ls-files", "-z", "--others", "--exclude-standard", *here)
+    found = git(top, "diff", "-z", "--no-ext-diff", "--name-only", commit, *here)
+    found += git(top, "ls-files", "-z", "--others", "--exclude-standard", *here)
     return tuple(os.fsdecode(name) for name in found.split(b"\0") if name)
-
-
-def _top(source: Path) -> Path:
-    if shutil.which("git") is None:
-        raise MissingToolError(
-            "git is not installed", why="a source is copied with it",
-            hint="sudo apt-get install git",
-        )  # fmt: skip
-    if not source.is_dir():
-        raise BuildError(
-            f"there is no source folder {source}",
-            why="the target's file names it as `source`",
-            hint="correct `source`, or clone the source there",
-        )
-    try:
-        top = _git(source, "rev-parse", "--show-toplevel")
-    except BuildError as error:
-        raise BuildError(
-            f"{source} is no git checkout",
-            why=error.why,
-            hint=f"git -C {source} init && git -C {source} add -A && git -C {source} commit -m all",
-        ) from None
-    return Path(os.fsdecode(top.removesuffix(b"\n"))).resolve()
 
 
 def _fingerprint(
@@ -162,8 +124,8 @@ def _fingerprint(
 def _state(tree: Path) -> str:
     """Digest of what is in the copy besides its commit; what git ignores does not count."""
     try:
-        changes = _git(tree, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
-        others = _git(tree, "ls-files", "-z", "--others", "--exclude-standard")
+        changes = git(tree, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+        others = git(tree, "ls-files", "-z", "--others", "--exclude-standard")
     except BuildError:
         return "unreadable"
     return hashlib.sha256(changes + b"\0" + others).hexdigest()
@@ -179,21 +141,15 @@ def _content(path: Path) -> bytes:
 def _checked_out(top: Path, tree: Path, commit: str) -> None:
     """The commit and nothing else, in a clone whose objects are the user's."""
     alternates = tree / ".git" / "objects" / "info" / "alternates"
-    objects = _git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-    if _text(alternates).strip() != os.fsdecode(objects).strip():
+    if _text(alternates).strip() != objects_of(top).strip():
         shutil.rmtree(tree, ignore_errors=True)
-        _git(top, "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", "--template=",
-             "--", str(top), str(tree))  # fmt: skip
-    # What a killed run left.
-    (tree / ".git" / "index.lock").unlink(missing_ok=True)
-    _git(tree, "checkout", "--quiet", "--force", "--detach", commit)
-    _git(tree, "reset", "--quiet", "--hard", commit)
-    _git(tree, "clean", "--quiet", "-ffdx")
+        clone(top, tree)
+    check_out(tree, commit)
 
 
 def _apply(tree: Path, patch: Path, commit: str) -> None:
     try:
-        _git(tree, "apply", "--whitespace=nowarn", str(patch.resolve()))
+        git(tree, "apply", "--whitespace=nowarn", str(patch.resolve()))
     except BuildError as error:
         failed = _FAILED.search(error.why)
         where = "" if failed is None else f": {_hunk(patch, failed['file'], int(failed['line']))}"
@@ -240,33 +196,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
-
-
-def _git(folder: Path, *arguments: str, given: bytes | None = None) -> bytes:
-    """Run git and return what it says.
-
-    Raises:
-        BuildError: it failed or took too long; `why` is what it said.
-    """
-    variables = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT}
-    variables |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-    try:
-        done = subprocess.run(
-            ["git", *_QUIET, "-C", str(folder), *arguments],
-            input=given if given is not None else b"",
-            capture_output=True,
-            env=variables,
-            timeout=_GIT_SECONDS,
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(
-            f"git {arguments[0]} was not finished after {_GIT_SECONDS:g} s", why=str(folder)
-        ) from None
-    if done.returncode != 0:
-        raise BuildError(
-            f"git {arguments[0]} failed in {folder}",
-            why=done.stderr.decode(errors="replace").strip() or f"status {done.returncode}",
-        )
-    return done.stdout

@@ -34,6 +34,8 @@ VERBS: dict[str, list[str]] = {
     "rollback": ["--reason", "later"],
     "status": [],
     "log": [],
+    "verify": [],
+    "import-trace": ["TRACE"],
     "checklist check": [],
     "checklist show": [],
     "checklist metrics": [],
@@ -47,6 +49,8 @@ VERBS: dict[str, list[str]] = {
     "overflow": ["--list"],
     "analyze": ["--baseline"],
     "history": ["stack.peak"],
+    "compare": [":small", ":small"],
+    "bisect": ["--good", "HEAD", "--bad", "HEAD", "--gate", "baseline.baseline"],
 }
 """Every verb that has `--json`, with arguments to call it."""
 NO_JSON = {"tour", "export"}

@@ -11,7 +11,7 @@ import pytest
 
 from reactivate.checklist.model import Comparator
 from reactivate.gate.compare import risks
-from reactivate.gate.statistics import ratio_interval, samples_to_bound
+from reactivate.gate.statistics import MOUNT_SCATTER, ratio_interval, samples_to_bound
 
 OPERATIONS = 14
 RISKS = risks(Comparator.LE, OPERATIONS)
@@ -97,7 +97,7 @@ def test_true_excess_seldom_passes() -> None:
 
 def test_percentile_in_the_tail_needs_many_samples_and_then_decides() -> None:
     few, enough = 400, samples_to_bound(0.99, RISKS.low)
-    assert enough == 790
+    assert enough == 969
     for samples, expected in ((few, 0), (enough + 10, 1)):
         failed, _ = verdicts(
             lognormal, seed=6, samples=samples, slower=1.5, limit=1.2, trials=5, quantile=0.99
@@ -172,9 +172,13 @@ def test_samples_to_bound_is_the_least_number(quantile: float, risk: float) -> N
         assert (found.low > 0 and found.high < math.inf) is closed
 
 
-def test_identical_constant_samples_have_an_interval_of_no_width() -> None:
-    found = ratio_interval([7] * 100, [7] * 100, quantile=0.5, low_risk=0.01, high_risk=0.01)
-    assert (found.low, found.ratio, found.high) == (1, 1, 1)
+def test_constant_samples_leave_the_scatter_of_mounts() -> None:
+    """However exactly two mounts were sampled, they are still two mounts."""
+    for risk, deviations in ((0.5, 0), (0.1587, 1), (0.0228, 2)):
+        found = ratio_interval([7] * 100, [7] * 100, quantile=0.5, low_risk=risk, high_risk=risk)
+        assert found.ratio == 1
+        assert math.log(found.high) == pytest.approx(deviations * MOUNT_SCATTER, rel=0.01)
+        assert math.log(found.low) == pytest.approx(-deviations * MOUNT_SCATTER, rel=0.01)
 
 
 def test_swapped_builds_give_the_reciprocal() -> None:

@@ -1,0 +1,124 @@
+"""git, asked so that a user's checkout is only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from reactivate.errors import BuildError, MissingToolError, UsageError
+
+_GIT_SECONDS = 300.0
+_LEFT_OUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+_QUIET = (
+    "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
+    "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false", "-c", "log.showSignature=false",
+)  # fmt: skip
+_VARIABLES = {
+    "GIT_OPTIONAL_LOCKS": "0",  # not even the index is refreshed
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",  # what a partial clone lacks would be written into it
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
+    """Run git and return what it says.
+
+    Raises:
+        MissingToolError: git is not installed.
+        BuildError: it failed or took too long; `why` is what it said.
+    """
+    if shutil.which("git") is None:
+        raise MissingToolError(
+            "git is not installed",
+            why="sources and their history are read with it",
+            hint="sudo apt-get install git",
+        )
+    variables = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT} | _VARIABLES
+    try:
+        done = subprocess.run(
+            ["git", *_QUIET, "-C", str(folder), *arguments],
+            input=given,
+            capture_output=True,
+            env=variables,
+            timeout=_GIT_SECONDS,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            f"git {arguments[0]} was not finished after {_GIT_SECONDS:g} s", why=str(folder)
+        ) from None
+    if done.returncode != 0:
+        raise BuildError(
+            f"git {arguments[0]} failed in {folder}",
+            why=done.stderr.decode(errors="replace").strip() or f"status {done.returncode}",
+        )
+    return done.stdout
+
+
+def said(folder: Path, *arguments: str) -> str:
+    """What git says, as text without its last line end. Errors: see `git`."""
+    return os.fsdecode(git(folder, *arguments)).removesuffix("\n")
+
+
+def top_of(source: Path) -> Path:
+    """The top of the checkout that a folder is in.
+
+    Raises:
+        MissingToolError, BuildError: no git, no such folder, no checkout.
+    """
+    if not source.is_dir():
+        raise BuildError(
+            f"there is no source folder {source}",
+            why="the target's file names it as `source`",
+            hint="correct `source`, or clone the source there",
+        )
+    try:
+        return Path(said(source, "rev-parse", "--show-toplevel")).resolve()
+    except BuildError as error:
+        raise BuildError(
+            f"{source} is no git checkout",
+            why=error.why,
+            hint=f"git -C {source} init && git -C {source} add -A && git -C {source} commit -m all",
+        ) from None
+
+
+def commit_of(top: Path, revision: str) -> str:
+    """The commit that a revision means.
+
+    Raises:
+        UsageError: none.
+    """
+    try:
+        # The dashes end the options: a revision is never taken for one.
+        return said(
+            top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+        )
+    except BuildError as error:
+        raise UsageError(
+            f"{top} has no commit `{revision}`",
+            why=error.why,
+            hint=f"git -C {top} log --oneline; a shallow clone has only its newest",
+        ) from None
+
+
+def objects_of(top: Path) -> str:
+    """Where a checkout keeps its objects, which a clone may borrow."""
+    return said(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+
+
+def clone(top: Path, folder: Path) -> None:
+    """Clone without a working tree of files yet; objects are borrowed and none is written back."""
+    git(top, "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", "--template=",
+        "--", str(top), str(folder))  # fmt: skip
+
+
+def check_out(tree: Path, commit: str) -> None:
+    """A commit and nothing else, in a tree of the tool's own; also after a killed run."""
+    (tree / ".git" / "index.lock").unlink(missing_ok=True)
+    git(tree, "checkout", "--quiet", "--force", "--detach", commit)
+    git(tree, "reset", "--quiet", "--hard", commit)
+    git(tree, "clean", "--quiet", "-ffdx")
