@@ -26,6 +26,8 @@ STACK_GUARD_GAP_BYTES = 256 * PAGE_BYTES
 FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 _PROC = Path("/proc")
+_PF_EXITING = 0x4
+"""In the flags of /proc/PID/stat; set before children are given away (include/linux/sched.h)."""
 
 
 # -- dataclasses ---------------------------------------------------------------------------
@@ -81,11 +83,15 @@ class BlockedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStat:
-    """The fields of /proc/PID/stat that are used here."""
+    """The fields of /proc/PID/stat that are used here.
+
+    `exiting` is true from the moment its end has begun, before its children get another parent.
+    """
 
     command: str
     state: str
     parent: Pid
+    exiting: bool
     minor_faults: int
     major_faults: int
     threads: int
@@ -159,6 +165,7 @@ def parse_stat(text: str) -> ProcessStat:
         command=command,
         state=fields[0],
         parent=Pid(int(fields[1])),
+        exiting=bool(int(fields[6]) & _PF_EXITING),
         minor_faults=int(fields[7]),
         major_faults=int(fields[9]),
         threads=int(fields[17]),

@@ -50,6 +50,9 @@ def test_stat_of_a_command_with_blanks_and_parentheses() -> None:
     assert stat.command == "a) b (c"
     assert (stat.state, stat.parent, stat.minor_faults, stat.major_faults) == ("S", 7, 11, 22)
     assert (stat.threads, stat.start_ticks) == (5, 98765)
+    assert not stat.exiting
+    ending = tail.replace("4194560", str(4194560 | 0x4))
+    assert procfs.parse_stat(f"42 (a) {ending}").exiting
 
 
 def test_own_threads_are_found_with_their_start_times() -> None:

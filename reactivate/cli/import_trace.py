@@ -37,7 +37,7 @@ def import_trace(
     utc: Annotated[bool, typer.Option("--utc", help="Its times are UTC, not local.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
-    """Put a kernel trace on record, beside the runs in whose time it falls.
+    """Put a kernel trace on record, beside the runs of its time.
 
     Lines that are not understood are counted and shown. Nothing of it is judged by a gate: another
     tool measured it.

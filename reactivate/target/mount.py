@@ -280,6 +280,9 @@ async def _until_answering(daemon: MountedDaemon, process: KeptProcess, seconds:
     # started may live a moment longer than that.
     if daemon.connection >= 0 and serving_child(daemon.pid) is not None:
         raise _in_background()
+    # No such child: it has none, or it is ending and has just lost it.
+    if _ends(process) and await process.wait(_AFTER_FORK_SECONDS):
+        await _died_or_left(daemon, process)
     if scope.cancelled_caught:
         state = "did not mount" if daemon.connection < 0 else "mounted but did not answer"
         tail = log_tail(daemon.log)
@@ -350,6 +353,12 @@ async def _stop(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> 
         daemon.freeze()
         process.release()
     await trio.to_thread.run_sync(daemon.end)
+
+
+def _ends(process: KeptProcess) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return procfs.process_stat(process.pid).exiting
+    return True
 
 
 def _stopped(pid: Pid) -> bool:
