@@ -25,11 +25,12 @@ from reactivate.ledger.store import Ledger
 from reactivate.metrics import METRICS
 from reactivate.run.activation import Activation, activate
 from reactivate.run.checks import CheckRun, run_check
-from reactivate.run.environment import machine, tools
+from reactivate.run.environment import machine, tool_files, tools
 from reactivate.run.explain import Explanation, explain
 from reactivate.run.overflow.check import ScenarioRun, check_scenarios, scenarios_for
 from reactivate.target.build import build as build_target
 from reactivate.target.elf_facts import elf_facts
+from reactivate.target.inputs import inputs_sha256
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
 from reactivate.workload.scenario import Scenario
@@ -114,6 +115,7 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
     return {
         **machine(),
         "tools": dict(tools()),
+        "tool_files": dict(tool_files()),
         "target": ground.spec.name,
         "checklist_sha256": ground.checklist.sha256,
         "phase_sha256": phase.sha256,
@@ -121,6 +123,10 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
         "artifact_sha256": "" if build is None else build.artifact_sha256,
         "configuration_sha256": "" if build is None else build.configuration_sha256,
         "commit": "" if build is None else build.commit,
+        "source_sha256": "" if build is None else build.source_sha256,
+        "inputs_sha256": ""
+        if build is None
+        else inputs_sha256(ground.spec, ground.workspace, build.components),
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reactivate.campaign.criteria import checks_of
@@ -64,11 +67,13 @@ def _changed(
 ) -> list[str]:
     """What is not as it was in an environment."""
     # Only where there is evidence: what reads the target is not quick to load.
-    from reactivate.run.environment import machine
+    from reactivate.run.environment import changed_tools, machine
     from reactivate.target.config import load_target, target_path
     from reactivate.target.configuration import switched_sha256
+    from reactivate.target.inputs import inputs_sha256
 
     changed = [key for key, value in machine().items() if then.get(key) != value]
+    changed += changed_tools(_mapping(then.get("tools")), _mapping(then.get("tool_files")))
     own = "its part of the checklist"
     if then.get("phase_sha256") != phase.sha256:
         changed.append(own)
@@ -80,19 +85,44 @@ def _changed(
     names = [str(c) for c in components] if isinstance(components, list) else []
     if then.get("configuration_sha256") != switched_sha256(spec, names):
         changed.append("the target's configuration")
-    if _source_differs(spec, str(then.get("commit", ""))):
+    # An empty one is of an attempt that was not built.
+    if then.get("inputs_sha256", "") not in ("", inputs_sha256(spec, workspace, names)):
+        changed.append("what builds and runs the target")
+    if not spec.build and _program_differs(spec, str(then.get("artifact_sha256", ""))):
+        changed.append("the target's program")
+    if _source_differs(spec, names, then):
         changed.append("the target's source")
     return changed
 
 
-def _source_differs(spec: TargetSpec, commit: str) -> bool:
-    """Whether the source is not that commit; unknown, hence no, where that had changes itself."""
-    if spec.source is None or not commit or commit.endswith("+"):
+def _mapping(value: JSON) -> Mapping[str, JSON]:
+    return value if isinstance(value, dict) else {}
+
+
+def _program_differs(spec: TargetSpec, sha256: str) -> bool:
+    """Whether an installed program is another one; what has fields is told by its build."""
+    if not sha256 or "{" in spec.artifact:
         return False
-    from reactivate.target.source import changed_since
+    path = shutil.which(spec.artifact) if "/" not in spec.artifact else spec.artifact
+    try:
+        return path is None or hashlib.sha256(Path(path).read_bytes()).hexdigest() != sha256
+    except OSError:
+        return True
+
+
+def _source_differs(spec: TargetSpec, components: Sequence[str], then: Mapping[str, JSON]) -> bool:
+    """Whether the source is another one; where it had changes not committed, by their digest."""
+    commit = str(then.get("commit", ""))
+    if spec.source is None or not commit:
+        return False
+    from reactivate.target.command import effect_of
+    from reactivate.target.source import changed_since, fingerprint_of
 
     try:
+        if commit.endswith("+"):
+            now = fingerprint_of(spec.source, effect_of(spec, components).patches)
+            return then.get("source_sha256") != now
         return bool(changed_since(spec.source, commit))
-    except (UsageError, MachineError):
+    except (UsageError, MachineError, OSError):
         # The commit, or the checkout, is gone: it cannot be what it was.
         return True

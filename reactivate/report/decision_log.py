@@ -233,7 +233,8 @@ def _environment(
     rows = [
         [key.replace("_", " "), f"`{_flat(value)}`"]
         for key, value in sorted(environment.items())
-        if value not in ("", None)
+        # The files of tools are compared by `status`; people read their versions.
+        if value not in ("", None) and key != "tool_files"
     ]
     return ["## Environment", "", *table(["", ""], rows), ""]
 

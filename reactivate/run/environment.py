@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,25 @@ def tool_files() -> dict[str, str]:
         entry = file.stat()
         found[name] = f"{file} {entry.st_size} {entry.st_mtime_ns}"
     return found
+
+
+def changed_tools(then: Mapping[str, object], files: Mapping[str, object]) -> list[str]:
+    """Programs that are not as they were: by version, which is asked only where files differ.
+
+    Args:
+        then: `tools()` of an earlier time. A program that was missing then measured nothing.
+        files: `tool_files()` of that time.
+    """
+    found = [
+        name
+        for name, version in (("reactivate", __version__), ("python", platform.python_version()))
+        if then.get(name, version) != version
+    ]
+    now = tool_files()
+    others = [name for name in _TOOLS if files.get(name) != now[name]]
+    return found + [
+        name for name in others if then.get(name, "missing") not in ("missing", tools()[name])
+    ]
 
 
 def _processor() -> str:

@@ -121,6 +121,7 @@ async def _build(
         command=commands[-1] if commands else (),
         commit="" if source is None else source.commit + "+" * bool(source.uncommitted),
         cached=known,
+        source_sha256="" if source is None else source.fingerprint,
     )
 
 

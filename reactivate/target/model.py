@@ -119,6 +119,7 @@ class Build:
         command: the build command as run, for display.
         commit: of the source, "" without one; with `+` if it has changes not committed.
         cached: nothing was run, because nothing that goes into the build has changed.
+        source_sha256: digest of commit, uncommitted changes and patches; "" without a source.
     """
 
     components: tuple[str, ...]
@@ -130,6 +131,7 @@ class Build:
     command: tuple[str, ...]
     commit: str = ""
     cached: bool = False
+    source_sha256: str = ""
 
 
 class Daemon(Protocol):

@@ -57,10 +57,7 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
         BuildError: no checkout, or a patch does not apply; says which hunk and to which commit.
     """
     top = top_of(source)
-    commit = git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
-    changes = git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
-    listed = git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
-    untracked = [os.fsdecode(name) for name in listed if name and not name.endswith(b"/")]
+    commit, changes, untracked = _present(top)
     named = git(top, "diff", "-z", "--name-only", "HEAD").split(b"\0")
     fingerprint = _fingerprint(top, commit, changes, untracked, patches)
     made = Source(
@@ -87,6 +84,26 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
     _link(folder / HERE, tree / source.resolve().relative_to(top))
     replace_file(stamp, f"{fingerprint} {_state(tree)}".encode("ascii"))
     return made
+
+
+def fingerprint_of(source: Path, patches: Sequence[Path]) -> str:
+    """What `prepare` would have as the fingerprint of its copy; nothing is copied.
+
+    Raises:
+        MissingToolError, BuildError: see `prepare`.
+        OSError: a file that is not committed, or a patch, cannot be read.
+    """
+    top = top_of(source)
+    return _fingerprint(top, *_present(top), patches)
+
+
+def _present(top: Path) -> tuple[str, bytes, list[str]]:
+    """The commit, what is changed since, and files that git does not know."""
+    commit = git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    changes = git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    listed = git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
+    untracked = [os.fsdecode(name) for name in listed if name and not name.endswith(b"/")]
+    return commit, changes, untracked
 
 
 def changed_since(source: Path, revision: str) -> tuple[str, ...]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from reactivate.campaign import staleness
 from reactivate.campaign.campaign import opened
 from reactivate.campaign.review import review
+from reactivate.checklist.parse import load
 from reactivate.cli.progress import SilentReporter
 from reactivate.cli.status_view import bar, status_json
+from reactivate.ledger import Ledger
+from reactivate.run import environment
+from reactivate.target.inputs import inputs_sha256
+from reactivate.target.source import prepare
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import BINDFS, SET_UP, begun, small
+from tests.target.fiveways import checkout, target
 
 OWN = f'configuration = "configs/own.toml"\n{BINDFS}'
 
@@ -45,6 +54,19 @@ def test_evidence_is_stale_when_what_it_depends_on_changes(
     assert "the target's configuration" in stale(workspace)
     configuration.write_text("depth = 1\n")
     assert stale(workspace) == ""
+    target = workspace.configs / "targets" / "own.toml"
+    described = target.read_text()
+    target.write_text(described.replace('"-f",', '"-f", "--realistic-permissions",'))
+    assert "what builds and runs the target" in stale(workspace)
+    target.write_text("# a comment\n" + described)
+    assert stale(workspace) == ""
+    shutil.copy(shutil.which("true") or "", tmp_path / "bindfs")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        assert "the target's program" in stale(workspace)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(environment, "__version__", "9.9")
+        assert "reactivate" in stale(workspace)
     checklist = workspace.checklists / "small.md"
     text = checklist.read_text()
     checklist.write_text(text.replace("## Together", "## All together"))
@@ -53,6 +75,48 @@ def test_evidence_is_stale_when_what_it_depends_on_changes(
     assert "checklist" in stale(workspace)
     shown = status_json(review(workspace))
     assert "checklist" in shown["phases"][1]["stale"]
+
+
+def test_patches_and_uncommitted_changes_are_evidence_too(tmp_path: Path) -> None:
+    workspace = small(tmp_path / "w", target=BINDFS)
+    source = checkout(tmp_path / "source")
+    spec = target(workspace.root, "patch", source, names=("vector_storage",))
+    core = source / "fiveways.c"
+    committed = core.read_text()
+    core.write_text(f"{committed}// one\n")
+    (patch,) = (workspace.configs / "patches").glob("vector_storage.patch")
+    names = ("vector_storage",)
+    made = prepare(source, tmp_path / "copy", [patch])
+    with Ledger.open(workspace.ledger, writer=True) as ledger:
+        then = {
+            **environment.machine(),
+            "target": "own",
+            "phase_sha256": section(workspace, "vector_storage"),
+            "components": list(names),
+            "configuration_sha256": "",
+            "commit": f"{made.commit}+",
+            "source_sha256": made.fingerprint,
+            "inputs_sha256": inputs_sha256(spec, workspace, names),
+        }
+        ledger.finish(ledger.begin_attempt("vector_storage", "baseline", then), "passed")
+
+    def said() -> str:
+        with Ledger.open(workspace.ledger, writer=False) as ledger:
+            checklist = load(workspace.settings().checklist)
+            (own,) = (p for p in checklist.phases if p.id == "vector_storage")
+            return staleness.stale(workspace, "own", checklist, own, ledger, {})
+
+    assert said() == ""
+    core.write_text(f"{committed}// two\n")
+    assert said() == "changed since it was measured: the target's source"
+    core.write_text(f"{committed}// one\n")
+    patch.write_text(patch.read_text().replace("@@ -", "A comment.\n@@ -", 1) + "\n")
+    assert "what builds and runs the target" in said()
+
+
+def section(workspace: Workspace, phase: str) -> str:
+    checklist = load(workspace.settings().checklist)
+    return next(p.sha256 for p in checklist.phases if p.id == phase)
 
 
 @pytest.mark.parametrize(
