@@ -280,20 +280,12 @@ def _commit(ground: Ground, gates: Sequence[Gate]) -> str:
 
 
 def _note(ground: Ground, found: Verified) -> None:
-    failed: list[JSON] = [
-        f"{gate.phase}: {gate.check}: {judged.source}"
-        for gate in found.gates
-        for judged in gate.failed
-    ]
-    failed += [
-        f"{gate.phase}: {gate.check}: {gate.trouble}" for gate in found.gates if gate.trouble
-    ]
     data: dict[str, JSON] = {
         "about": "verification",
         "verification": found.number,
         "exit_code": int(found.exit_code),
         "phases": list(dict.fromkeys(gate.phase for gate in found.gates)),
-        "failed": failed,
+        "failed": list(found.told()),
         "unchanged": found.unchanged,
         "commit": found.commit,
     }

@@ -19,7 +19,9 @@ def compare(
     ctx: typer.Context,
     a: Annotated[
         str,
-        typer.Argument(metavar="A", help="WORKSPACE, a ledger, WORKSPACE:PHASE or :attempt-N."),
+        typer.Argument(
+            metavar="A", help="WORKSPACE, a ledger, WORKSPACE:PHASE, :attempt-N or @COMMIT."
+        ),
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with; likewise.")],
     everything: Annotated[
@@ -30,7 +32,8 @@ def compare(
     """Say what changed between two campaigns, or is it noise.
 
     Nothing is measured or judged: exit 0 means that they were compared, whatever came out; 5 that
-    nothing was measured on both sides. `:PHASE` alone is a phase of this workspace.
+    nothing was measured on both sides. `:PHASE` alone is a phase of this workspace, `@COMMIT` what
+    was measured of that commit of the target's source.
     """
     from reactivate.cli.compare_view import comparison_json, show_comparison
     from reactivate.cli.console import emit_json
@@ -38,7 +41,7 @@ def compare(
 
     state: State = ctx.obj
     # Two workspaces can be compared from anywhere; only `:PHASE` needs one here.
-    here = state.workspace().root if a.startswith(":") or b.startswith(":") else None
+    here = state.workspace().root if {a[:1], b[:1]} & {":", "@"} else None
     found = compare_sides(parse_side(a, here), parse_side(b, here))
     if as_json:
         emit_json("reactivate.compare/1", comparison_json(found))

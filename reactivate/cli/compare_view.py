@@ -15,7 +15,13 @@ from reactivate.gate.difference import CHANGED, Change, Difference
 from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.values import change as change_of
 from reactivate.report.analysis.values import quantity
-from reactivate.report.comparison import Comparison, EnvironmentDifference, Pair, Side
+from reactivate.report.comparison import (
+    Comparison,
+    EnvironmentDifference,
+    Pair,
+    Side,
+    check_name,
+)
 from reactivate.report.comparison_frames import ChainDifference, FrameDifference
 from reactivate.units import format_bytes, format_count, format_ratio
 
@@ -34,7 +40,9 @@ def show_comparison(found: Comparison, *, everything: bool) -> None:
         _pair(pair, everything=everything)
     for first, attempt in found.alone:
         side = found.before if first else found.after
-        say(Styled(f"only in {_named(side)}: {visible(attempt.phase)} {attempt.step}", "dim"))
+        say(
+            Styled(f"only in {_named(side)}: {visible(attempt.phase)} {check_name(attempt)}", "dim")
+        )
     _summary(found)
 
 
@@ -239,7 +247,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         "same_environment": not any(e.machine for pair in found.pairs for e in pair.environment),
         "checks": [_pair_json(pair) for pair in found.pairs],
         "alone": [
-            {"side": "a" if first else "b", "phase": attempt.phase, "check": attempt.step}
+            {"side": "a" if first else "b", "phase": attempt.phase, "check": check_name(attempt)}
             for first, attempt in found.alone
         ],
         "changed": sum(d.decided for pair in found.pairs for d in pair.differences),

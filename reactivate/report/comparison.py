@@ -2,7 +2,8 @@
 
 Read only. Each side is named as `WORKSPACE`, `WORKSPACE:PHASE`, `WORKSPACE:attempt-N` (the id in
 the ledger) or `WORKSPACE:PHASE/attempt-N` (the folder of its evidence); a ledger's file may stand
-for a workspace, and nothing for the one at hand.
+for a workspace, and nothing for the one at hand. `@COMMIT` after any but an attempt: what was
+measured of that commit of the target's source.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ from reactivate.tomlfile import nearest
 MACHINE = ("kernel", "architecture", "cpu", "libc")
 """Keys of an environment whose difference makes times and memory another machine's."""
 
-_BUILDS = ("target", "commit", "components", "artifact_sha256", "configuration_sha256")
+_BUILDS = (
+    "target", "commit", "components", "artifact_sha256", "configuration_sha256", "inputs_sha256",
+)  # fmt: skip
 _CHECKS = tuple(check.value for check in Check)
+_VERIFICATION = "verify-"
+"""Before the name of a check that was measured beside the campaign."""
+_COMMIT = re.compile(r"[0-9a-f]{4,64}\+?")
 _ATTEMPT = re.compile(r"(?:(?P<phase>.+)/)?attempt-0*(?P<number>[1-9]\d*)")
 
 
@@ -43,6 +49,7 @@ class Side:
         results: the folder of its evidence files.
         phase: only this phase, "" for all.
         attempt: only this attempt's id, None for the newest of each check.
+        commit: only what was measured of this commit, "" for any; `+` for one with changes.
     """
 
     text: str
@@ -50,6 +57,7 @@ class Side:
     results: Path
     phase: str = ""
     attempt: int | None = None
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +125,21 @@ def parse_side(text: str, here: Path | None) -> Side:
         UsageError: there is no such workspace or ledger.
     """
     # A path may hold a colon itself, and a phase's name is never a path that exists.
+    whole, commit = text, ""
     if text and Path(text).exists():
         path, selector = text, ""
     else:
+        named, at, revision = text.rpartition("@")
+        # A folder's name may hold the sign, too; a commit is the last thing that is said.
+        if at and not {":", "/"} & set(revision):
+            text, commit = named or ":", _commit(revision)
         path, _, selector = text.rpartition(":")
         if not path and ":" not in text:
             path, selector = text, ""
     if not path:
         if here is None:
             raise UsageError(
-                f"`{text}` names no workspace, and this folder is in none",
+                f"`{whole}` names no workspace, and this folder is in none",
                 hint="reactivate compare WORKSPACE:PHASE WORKSPACE:PHASE",
             )
         folder = here
@@ -136,10 +149,49 @@ def parse_side(text: str, here: Path | None) -> Side:
     if not ledger.is_file():
         raise UsageError(
             f"there is no ledger {ledger}",
-            why=f"`{text}` is to be a workspace, or a ledger's file",
+            why=f"`{whole}` is to be a workspace, or a ledger's file",
             hint="reactivate compare WORKSPACE WORKSPACE",
         )
-    return _selected(Side(text=text, ledger=ledger, results=ledger.parent / "results"), selector)
+    side = _selected(Side(text=whole, ledger=ledger, results=ledger.parent / "results"), selector)
+    if commit and side.attempt is not None:
+        raise UsageError(f"`{whole}` names an attempt; it was of one commit, whichever that is")
+    return _measured_at(side, commit) if commit else side
+
+
+def _commit(text: str) -> str:
+    if not _COMMIT.fullmatch(text):
+        raise UsageError(
+            f"`{text}` is no commit: at least four hex digits are asked for",
+            why="the ledger knows commits by their ids, not branches or tags",
+            hint=f"git rev-parse {text}",
+        )
+    return text
+
+
+def _measured_at(side: Side, commit: str) -> Side:
+    """The side with the whole id of a commit.
+
+    Raises:
+        UsageError: nothing was measured of it, or of several that begin so.
+    """
+    with LedgerReader.opened(side.ledger) as reader:
+        known = list(
+            dict.fromkeys(
+                str(reader.environment(attempt.environment_sha256).get("commit") or "")
+                for attempt in reader.attempts(status=AttemptStatus.FINISHED)
+            )
+        )
+    begun, changes = commit.removesuffix("+"), commit.endswith("+")
+    found = [c for c in known if c.startswith(begun) and c.endswith("+") == changes]
+    if len(found) == 1:
+        return replace(side, commit=found[0])
+    shown = ", ".join(c[:12] + "+" * c.endswith("+") for c in found or known if c)
+    raise UsageError(
+        f"{side.ledger} has {'several commits' if found else 'no measurement of a commit'} "
+        f"`{commit}`",
+        why=f"its commits: {shown or 'none; only a target with a `source` has commits'}",
+        hint=f"reactivate -C {side.ledger.parent} history stack.peak",
+    )
 
 
 def _selected(side: Side, selector: str) -> Side:
@@ -156,17 +208,11 @@ def _selected(side: Side, selector: str) -> Side:
                 why=f"its phases: {', '.join(phases) or 'none'}",
                 hint=f"reactivate -C {side.ledger.parent} status",
             )
-        return Side(text=side.text, ledger=side.ledger, results=side.results, phase=selector)
+        return replace(side, phase=selector)
     phase, number = named["phase"], int(named["number"])
     for attempt in attempts:
         if (attempt.phase, attempt.number) == (phase, number) if phase else attempt.id == number:
-            return Side(
-                text=side.text,
-                ledger=side.ledger,
-                results=side.results,
-                phase=attempt.phase,
-                attempt=attempt.id,
-            )
+            return replace(side, phase=attempt.phase, attempt=attempt.id)
     raise UsageError(
         f"{side.ledger} has no attempt {selector}",
         why="attempt-N is an id of the ledger, PHASE/attempt-N the folder of its evidence",
@@ -230,21 +276,30 @@ def _attempts(reader: LedgerReader, side: Side, other: Side) -> list[AttemptReco
         return [reader.attempt(side.attempt)]
     # A whole campaign against one phase: only that phase can be meant.
     phase = side.phase or other.phase or None
-    newest = {
-        (attempt.phase, attempt.step): attempt
-        for attempt in reader.attempts(phase, status=AttemptStatus.FINISHED)
-        if attempt.step in _CHECKS
-    }
-    return list(newest.values())
+    newest: dict[tuple[str, str], AttemptRecord] = {}
+    beside: dict[tuple[str, str], AttemptRecord] = {}
+    for attempt in reader.attempts(phase, status=AttemptStatus.FINISHED):
+        if side.commit not in ("", reader.environment(attempt.environment_sha256).get("commit")):
+            continue
+        # Of a commit, a verification tells as much; elsewhere, only where the campaign is silent.
+        kept = newest if side.commit or attempt.step in _CHECKS else beside
+        if check_name(attempt) in _CHECKS:
+            kept[attempt.phase, check_name(attempt)] = attempt
+    return list({**beside, **newest}.values())
+
+
+def check_name(attempt: AttemptRecord) -> str:
+    """The check of an attempt, whether the campaign's or a verification's."""
+    return attempt.step.removeprefix(_VERIFICATION)
 
 
 def _key(attempt: AttemptRecord, *, alike: bool) -> tuple[str, str]:
     """What makes two attempts comparable; between two named phases only the check."""
-    return ("" if alike else attempt.phase, attempt.step)
+    return ("" if alike else attempt.phase, check_name(attempt))
 
 
 def _told(side: Side, attempts: Sequence[AttemptRecord]) -> str:
-    found = ", ".join(f"{a.phase} {a.step}" for a in attempts) or "no finished check"
+    found = ", ".join(f"{a.phase} {check_name(a)}" for a in attempts) or "no finished check"
     return f"{side.text or side.ledger.parent} has {found}"
 
 
@@ -286,7 +341,7 @@ def _pair(
         durations=shared,
     )
     return Pair(
-        step=a.step,
+        step=check_name(a),
         before=a,
         after=b,
         environment=environment,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -69,6 +69,16 @@ class Gate:
             if j.verdict is Verdict.FAIL and j.criterion not in self.waived
         )
 
+    @property
+    def undecided(self) -> tuple[Judgement, ...]:
+        """The criteria that nothing is known of; a waiver opens none that is invalid or broke."""
+        return tuple(
+            j
+            for j in self.judgements
+            if j.verdict in (Verdict.INVALID, Verdict.ERROR)
+            or (j.verdict is Verdict.INCONCLUSIVE and j.criterion not in self.waived)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
@@ -103,3 +113,15 @@ class Verified:
         if not endings and not self.unchanged:
             return ExitCode.INCONCLUSIVE
         return next((code for end, code in EXIT_CODES.items() if end in endings), ExitCode.DONE)
+
+    def told(self) -> Iterator[str]:
+        """What keeps it from being passed, in one line each; what refuses comes first."""
+        for gate in self.gates:
+            yield from (f"{gate.phase}: {gate.check}: {judged.source}" for judged in gate.failed)
+        for gate in self.gates:
+            if gate.trouble:
+                yield f"{gate.phase}: {gate.check}: {gate.trouble}"
+        for gate in self.gates:
+            for judged in gate.undecided:
+                what = f"{judged.source} is {judged.verdict.value.upper()}"
+                yield f"{gate.phase}: {gate.check}: {what}"

@@ -258,3 +258,39 @@ def test_evidence_that_is_gone_or_changed_is_said_and_not_read(tmp_path: Path) -
     (pair,) = compared(tmp_path / "a", tmp_path / "b").pairs
     assert isinstance(pair.chains, NotMeasured)
     assert pair.chains.reason.startswith("neither attempt 2 nor attempt 2 has a call chain")
+
+
+def test_commits_are_compared_and_verifications_speak_for_them(tmp_path: Path) -> None:
+    old, new = "aaaa1" + "0" * 35, "aaaa2" + "0" * 35
+    for commit, step, size in (
+        (old, "baseline", 1_000),
+        (new, "baseline", 3_000),
+        (new, "verify-baseline", 5_096),
+        (f"{new}+", "baseline", 9_000),
+    ):
+        recorded(tmp_path, "search", step, [depth("read", size)],
+                 environment={**HERE, "commit": commit})  # fmt: skip
+    found = compared("@aaaa1", ":search@aaaa2", tmp_path)
+    (pair,) = found.pairs
+    assert (pair.before.id, pair.after.id, pair.step) == (1, 3, "baseline")
+    assert pair.differences[0].by == 4_096
+    (pair,) = compared(f"{tmp_path}@{old}", f"{tmp_path}@aaaa2+").pairs
+    assert pair.differences[0].by == 8_000
+    (pair,) = compared(f"{tmp_path}@aaaa1", tmp_path).pairs
+    assert pair.after.id == 4, "without a commit, the campaign's own newest"
+    for text, words in (
+        ("@aaaa", "several commits"),
+        ("@bbbb", "no measurement of a commit"),
+        ("@main", "is no commit"),
+        (":attempt-1@aaaa1", "names an attempt"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            parse_side(text, tmp_path)
+
+
+def test_a_ledger_of_verifications_alone_is_compared(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    recorded(one, "search", "verify-baseline", [depth("read", 1_000)])
+    recorded(other, "search", "baseline", [depth("read", 5_096)])
+    (pair,) = compared(one, other).pairs
+    assert pair.differences[0].by == 4_096

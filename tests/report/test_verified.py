@@ -139,3 +139,18 @@ def test_hostile_text_is_shown_and_not_obeyed(text: str) -> None:
     assert len(root.findall("testsuite/testcase")) == 2
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(summary(found))
     assert "<script" not in html
+
+
+def test_what_is_told_names_also_what_is_merely_open() -> None:
+    assert list(FOUND.told()) == [
+        "search: baseline: stack.peak <= 25% of stack.limit",
+        "late: activation: cc is missing",
+        "search: baseline: rss.peak <= 1 MiB is ERROR",
+    ]
+    unsure = replace(FAILED, verdict=Verdict.INCONCLUSIVE)
+    gate = replace(REFUSED, ending=Ending.INCONCLUSIVE, judgements=(unsure,))
+    assert list(replace(FOUND, gates=(gate,)).told()) == [
+        "search: baseline: stack.peak <= 25% of stack.limit is INCONCLUSIVE"
+    ]
+    waived = replace(gate, waived={unsure.criterion: "me: known"})
+    assert list(replace(FOUND, gates=(waived,)).told()) == []
