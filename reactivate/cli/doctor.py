@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
 from reactivate.cli.table import print_table
 from reactivate.errors import ExitCode, ReactivateError
+
+if TYPE_CHECKING:
+    from reactivate.target.model import TargetSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +31,7 @@ def doctor(
     """
     from reactivate.run.doctor import examine, missing
 
-    findings = examine()
+    findings = examine(_target(ctx.obj))
     calibrated = _calibrated(ctx.obj)
     absent = missing(findings)
     code = ExitCode.ENVIRONMENT if absent else ExitCode.DONE
@@ -68,6 +71,18 @@ def doctor(
     else:
         say("next: reactivate next")
     raise typer.Exit(int(code))
+
+
+def _target(state: State) -> TargetSpec | None:
+    """The workspace's target; None where there is no workspace, or its files are faulty."""
+    from reactivate.target.config import load_target, target_path
+
+    try:
+        workspace = state.workspace()
+        return load_target(target_path(workspace, workspace.settings().target))
+    except ReactivateError:
+        # What is wrong with them is said by the verbs that work on them.
+        return None
 
 
 def _calibrated(state: State) -> str:

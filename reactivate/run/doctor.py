@@ -13,6 +13,8 @@ from pathlib import Path
 
 from reactivate.extensions import extensions
 from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument, instrument_names
+from reactivate.target.build import package_of
+from reactivate.target.model import TargetSpec
 
 
 class Condition(StrEnum):
@@ -42,9 +44,14 @@ class Finding:
     hint: str = ""
 
 
-def examine() -> tuple[Finding, ...]:
-    """Look at this machine; changes nothing that stays."""
-    return (*_machine(), *_model(), *_instruments())
+def examine(spec: TargetSpec | None = None) -> tuple[Finding, ...]:
+    """Look at this machine; changes nothing that stays.
+
+    Args:
+        spec: the target that is to be built and run here; the embedded filesystem without it.
+    """
+    target = _model() if spec is None or spec.name == "model" else _target(spec)
+    return (*_machine(), *target, *_instruments())
 
 
 def _machine() -> list[Finding]:
@@ -96,7 +103,7 @@ def _program(group: str, name: str, package: str, needs: str) -> Finding:
         condition=Condition.READY if path else Condition.MISSING,
         detail=path or "not found in PATH",
         needs=needs,
-        hint="" if path else f"sudo apt-get install {package}",
+        hint="" if path or not package else f"sudo apt-get install {package}",
     )
 
 
@@ -140,6 +147,29 @@ def _model() -> list[Finding]:
     ]
 
 
+def _target(spec: TargetSpec) -> list[Finding]:
+    """The programs that its build begins with, or the one that it is; and where its source is."""
+    names = [command[0] for command in spec.build] or [spec.artifact]
+    names += ["git"] * (spec.source is not None)
+    found = [
+        _program("target", name, package_of(name), f"build of {spec.name}" if spec.build else "")
+        for name in dict.fromkeys(names)
+        if "{" not in name and "/" not in name
+    ]
+    if spec.source is None:
+        return found
+    there = spec.source.is_dir()
+    source = Finding(
+        group="target",
+        subject="source",
+        condition=Condition.READY if there else Condition.MISSING,
+        detail=str(spec.source) if there else f"there is no folder {spec.source}",
+        needs=f"build of {spec.name}",
+        hint="" if there else f"correct `source` in {spec.path}",
+    )
+    return [*found, source]
+
+
 def _instruments() -> list[Finding]:
     findings = []
     for name in instrument_names():
@@ -170,7 +200,7 @@ def _instruments() -> list[Finding]:
 
 
 def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings that keep a campaign on the model from being completed.
+    """The findings that keep a campaign from being completed.
 
     Instruments that run only when a checklist asks for their metrics are not among them.
     """

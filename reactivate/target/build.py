@@ -40,7 +40,8 @@ from reactivate.workspace import Workspace
 _PACKAGES = {
     "make": "make", "gcc": "gcc", "cc": "gcc", "c99": "gcc", "g++": "g++", "c++": "g++",
     "ld": "binutils", "ar": "binutils", "clang": "clang", "cargo": "cargo", "rustc": "rustc",
-    "cmake": "cmake", "ninja": "ninja-build", "meson": "meson", "pkg-config": "pkg-config",
+    "git": "git", "bindfs": "bindfs", "cmake": "cmake", "ninja": "ninja-build",
+    "meson": "meson", "pkg-config": "pkg-config",
 }  # fmt: skip
 """Debian packages of programs that builds use."""
 
@@ -268,8 +269,13 @@ def _failed(command: tuple[str, ...], returncode: int, log: Path) -> BuildError 
     )
 
 
+def package_of(program: str) -> str:
+    """The Debian package of a program that builds use, "" if it is not known."""
+    return _PACKAGES.get(Path(program).name, "")
+
+
 def _missing(program: str) -> MissingToolError:
-    package = _PACKAGES.get(Path(program).name)
+    package = package_of(program)
     return MissingToolError(
         f"{program} is not installed",
         why="the target's build needs it",

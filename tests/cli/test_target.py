@@ -73,6 +73,19 @@ def test_a_faulty_file_is_exit_2(here: Here) -> None:
         assert "own.toml:1: unknown key `titel`; did you mean `title`?" in done.err
 
 
+def test_doctor_asks_for_what_the_target_is_built_with(
+    here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here.write("configs/campaign.toml", 'target = "vexfs"\nchecklist = "checklists/vexfs.md"\n')
+    done = here("doctor")
+    assert done.code == ExitCode.ENVIRONMENT
+    assert "sudo apt-get install cargo" in done.out
+    found = {f["subject"]: f for f in here("doctor", "--json").json()["findings"]}
+    assert found["cargo"]["condition"] == found["source"]["condition"] == "missing"
+    assert "pyfuse3" not in found, "it is the embedded filesystem's"
+
+
 @pytest.mark.fuse
 @pytest.mark.usefixtures("needs_fuse")
 def test_check_and_its_exit_codes(make: Make) -> None:
