@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -79,10 +81,43 @@ def top_of(source: Path) -> Path:
     try:
         return Path(said(source, "rev-parse", "--show-toplevel")).resolve()
     except BuildError as error:
+        if "dubious ownership" in error.why:
+            raise BuildError(
+                f"{source} belongs to another user, and git does not read it",
+                why=error.why.splitlines()[0],
+                hint=f"git config --global --add safe.directory {shlex.quote(_named(error.why))}",
+            ) from None
         raise BuildError(
             f"{source} is no git checkout",
             why=error.why,
-            hint=f"git -C {source} init && git -C {source} add -A && git -C {source} commit -m all",
+            hint=f"git -C {_quoted(source)} init && git -C {_quoted(source)} add -A && git -C {_quoted(source)} commit -m all",
+        ) from None
+
+
+def _quoted(path: Path) -> str:
+    """As a shell takes it: folders have blanks in their names."""
+    return shlex.quote(str(path))
+
+
+def _named(refusal: str) -> str:
+    """The folder that git names when it does not trust one."""
+    found = re.search(r"'(.+)'", refusal.splitlines()[0])
+    return found[1] if found else "*"
+
+
+def head_of(top: Path) -> str:
+    """The commit that is checked out.
+
+    Raises:
+        BuildError: there is none yet.
+    """
+    try:
+        return said(top, "rev-parse", "--verify", "HEAD^{commit}")
+    except BuildError as error:
+        raise BuildError(
+            f"{top} has no commit yet",
+            why=error.why,
+            hint=f"git -C {_quoted(top)} add -A && git -C {_quoted(top)} commit -m all",
         ) from None
 
 
@@ -101,7 +136,7 @@ def commit_of(top: Path, revision: str) -> str:
         raise UsageError(
             f"{top} has no commit `{revision}`",
             why=error.why,
-            hint=f"git -C {top} log --oneline; a shallow clone has only its newest",
+            hint=f"git -C {_quoted(top)} log --oneline; a shallow clone has only its newest",
         ) from None
 
 

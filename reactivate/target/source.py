@@ -17,7 +17,7 @@ from pathlib import Path
 from reactivate.errors import BuildError
 from reactivate.files import replace_file
 from reactivate.target.command import HERE
-from reactivate.target.git import check_out, clone, commit_of, git, objects_of, top_of
+from reactivate.target.git import check_out, clone, commit_of, git, head_of, objects_of, top_of
 
 _STAMP = "stamp"
 _FAILED = re.compile(r"^error: patch failed: (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
@@ -99,7 +99,7 @@ def fingerprint_of(source: Path, patches: Sequence[Path]) -> str:
 
 def _present(top: Path) -> tuple[str, bytes, list[str]]:
     """The commit, what is changed since, and files that git does not know."""
-    commit = git(top, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    commit = head_of(top)
     changes = git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
     listed = git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
     untracked = [os.fsdecode(name) for name in listed if name and not name.endswith(b"/")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_what_is_no_checkout(tmp_path: Path, user: Path) -> None:
         prepare(tmp_path / "plain", tmp_path / "copy", [])
     assert "not a git repository" in caught.value.why
     git(tmp_path / "plain", "init", "--quiet")
-    with pytest.raises(BuildError, match="rev-parse failed"):
+    with pytest.raises(BuildError, match="has no commit yet"):
         prepare(tmp_path / "plain", tmp_path / "copy", [])
 
 
@@ -176,6 +177,20 @@ def a_target(root: Path, user: Path, script: str) -> None:
     patches.mkdir(parents=True)
     (patches / "numbers.patch").write_text(PATCH)
     written(root, BUILD.format(source=user, script=script))
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("needs_root")
+def test_a_checkout_of_another_user_is_not_called_none(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    for path in (user, user / ".git"):
+        os.chown(path, 65534, 65534)
+    with pytest.raises(BuildError, match="belongs to another user") as caught:
+        prepare(user, tmp_path / "copy", [])
+    assert caught.value.hint == f"git config --global --add safe.directory {shlex.quote(str(user))}"
 
 
 def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path: Path) -> None:
