@@ -13,13 +13,14 @@ from benchmarks import (
     bench_overflow,
     bench_report,
     bench_tour,
+    bench_verify,
     bench_watermark,
 )
 from benchmarks.goal import Goal
 
 BENCHES = (
     bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_report,
-    bench_compare, bench_known_answers, bench_tour,
+    bench_compare, bench_known_answers, bench_verify, bench_tour,
 )  # fmt: skip
 
 

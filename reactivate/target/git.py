@@ -87,10 +87,11 @@ def top_of(source: Path) -> Path:
                 why=error.why.splitlines()[0],
                 hint=f"git config --global --add safe.directory {shlex.quote(_named(error.why))}",
             ) from None
+        at = f"git -C {_quoted(source)}"
         raise BuildError(
             f"{source} is no git checkout",
             why=error.why,
-            hint=f"git -C {_quoted(source)} init && git -C {_quoted(source)} add -A && git -C {_quoted(source)} commit -m all",
+            hint=f"{at} init && {at} add -A && {at} commit -m all",
         ) from None
 
 
