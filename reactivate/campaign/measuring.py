@@ -29,7 +29,8 @@ from reactivate.run.environment import machine, tool_files, tools
 from reactivate.run.explain import Explanation, explain
 from reactivate.run.overflow.check import ScenarioRun, check_scenarios, scenarios_for
 from reactivate.target.build import build as build_target
-from reactivate.target.elf_facts import elf_facts
+from reactivate.target.build_profile import build_profile
+from reactivate.target.elf_facts import document, elf_facts
 from reactivate.target.inputs import inputs_sha256
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
@@ -132,7 +133,8 @@ def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[st
 
 def build_facts(build: Build) -> dict[str, JSON]:
     """What the artifact says of how it was made, as far as stacks are concerned."""
-    return {**elf_facts(build.artifact).document()}
+    profile = document(build_profile(build.command))
+    return {"profile": profile, **elf_facts(build.artifact).document()}
 
 
 def enable(ground: Ground, stage: Stage) -> Activation:

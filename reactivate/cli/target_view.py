@@ -10,6 +10,8 @@ from reactivate.cli.console import Part, Styled, error_json, say, sentence
 from reactivate.cli.table import print_table
 from reactivate.errors import ReactivateError
 from reactivate.run.target_check import ComponentCheck, TargetCheck, ways_of
+from reactivate.target.build_profile import build_profile
+from reactivate.target.elf_facts import document, told
 from reactivate.target.model import ComponentSwitch, TargetSpec
 
 
@@ -29,8 +31,12 @@ def show_check(spec: TargetSpec, found: TargetCheck) -> None:
         if found.life.problem is None:
             rows.append(["unmount", "ended by itself", f"{found.life.stop_seconds:.1f} s"])
     print_table(["", "", ""], rows, right=[2])
-    if found.facts is not None:
-        print_table(["", ""], [[n, Styled(f, "dim")] for n, f in found.facts.told().items()])
+    if found.facts is not None and found.build is not None:
+        facts = {"profile": told(build_profile(found.build.command)), **found.facts.told()}
+        print_table(["", ""], [[name, Styled(fact, "dim")] for name, fact in facts.items()])
+    if found.broken_word:
+        say()
+        say(f"{found.broken_word}.", style="red")
     if found.components:
         say()
         print_table(
@@ -75,7 +81,12 @@ def check_json(found: TargetCheck) -> dict[str, Any]:
             "commit": found.build.commit,
             "log": str(found.build.log),
         },
-        "facts": None if found.facts is None else found.facts.document(),
+        "facts": None
+        if found.facts is None or found.build is None
+        else {
+            "profile": document(build_profile(found.build.command)),
+            **found.facts.document(),
+        },
         "life": None
         if life is None
         else {
@@ -97,6 +108,7 @@ def check_json(found: TargetCheck) -> dict[str, Any]:
             for each in found.components
         ],
         "problem": _problem_json(found.problem),
+        "broken_word": found.broken_word,
         "exit_code": int(found.exit_code),
     }
 

@@ -79,6 +79,7 @@ class TargetCheck:
         life: None if it did not come to life.
         components: in the file's order; empty if the target itself does not work.
         problem: why it does not build, mount or answer.
+        broken_word: what the file promises of the artifact, and what is not so; "" if nothing.
     """
 
     name: str
@@ -87,15 +88,16 @@ class TargetCheck:
     life: Life | None = None
     components: tuple[ComponentCheck, ...] = ()
     problem: ReactivateError | None = None
+    broken_word: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
-        """6: it does not work; 5: a switch proves nothing; 0: all is proven."""
+        """6: it does not work; 5: a switch proves nothing, or a word is broken; 0: all is so."""
         if self.problem is not None or self.life is None or self.life.problem is not None:
             return ExitCode.ENVIRONMENT
         if any(isinstance(c.problem, MachineError) for c in self.components):
             return ExitCode.ENVIRONMENT
-        if not all(c.proven for c in self.components):
+        if self.broken_word or not all(c.proven for c in self.components):
             return ExitCode.INCONCLUSIVE
         return ExitCode.DONE
 
@@ -112,7 +114,8 @@ async def check_target(spec: TargetSpec, workspace: Workspace, say: Say) -> Targ
     try:
         say("build without components")
         made = await build_target(spec, workspace, ())
-        found = replace(found, build=made, facts=elf_facts(made.artifact))
+        facts = elf_facts(made.artifact)
+        found = replace(found, build=made, facts=facts, broken_word=_broken_word(spec, facts))
         say("mount, answer, unmount")
         found = replace(found, life=await _live(spec, made, workspace))
     except (MachineError, MeasurementError) as error:
@@ -123,6 +126,12 @@ async def check_target(spec: TargetSpec, workspace: Workspace, say: Say) -> Targ
         say(f"{component.id} on and off")
         checks.append(await _component(spec, workspace, component, signatures))
     return replace(found, components=tuple(checks))
+
+
+def _broken_word(spec: TargetSpec, facts: ElfFacts) -> str:
+    if spec.debug_information and facts.debug_information == "no":
+        return f"{spec.path} says `debug_information = true`, and the artifact holds none"
+    return ""
 
 
 async def _live(spec: TargetSpec, made: Build, workspace: Workspace) -> Life:

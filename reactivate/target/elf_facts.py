@@ -27,6 +27,16 @@ _LEVEL = re.compile(r"(?<!\S)-O(\w*)")
 Fact = str | NotMeasured
 
 
+def told(fact: Fact) -> str:
+    """For people."""
+    return f"not known: {fact.reason}" if isinstance(fact, NotMeasured) else fact
+
+
+def document(fact: Fact) -> dict[str, str]:
+    """`{"value": …}` or `{"not_known": why}`."""
+    return {"not_known": fact.reason} if isinstance(fact, NotMeasured) else {"value": fact}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfFacts:
     """How an artifact was built; each fact is `NotMeasured` where the file does not tell.
@@ -47,17 +57,11 @@ class ElfFacts:
 
     def told(self) -> dict[str, str]:
         """Each fact by its name, for people."""
-        return {
-            name: f"not known: {fact.reason}" if isinstance(fact, NotMeasured) else fact
-            for name, fact in self._facts()
-        }
+        return {name: told(fact) for name, fact in self._facts()}
 
     def document(self) -> dict[str, dict[str, str]]:
         """Each fact by its name: `{"value": …}` or `{"not_known": why}`."""
-        return {
-            name: {"not_known": fact.reason} if isinstance(fact, NotMeasured) else {"value": fact}
-            for name, fact in self._facts()
-        }
+        return {name: document(fact) for name, fact in self._facts()}
 
     def _facts(self) -> list[tuple[str, Fact]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]

@@ -104,6 +104,10 @@ def test_check_and_its_exit_codes(make: Make) -> None:
     assert found["exit_code"] == 5
     assert found["components"][0]["problem"]["error"] == "ComponentNotEnabledError"
     assert found["facts"]["optimisation"] == {"not_known": "no debug information"}
+    here.write("configs/targets/own.toml", f"debug_information = true\n{OWN}")
+    lacking = here("target", "check")
+    assert lacking.code == ExitCode.INCONCLUSIVE
+    assert "says `debug_information = true`, and the artifact holds none" in lacking.out
     here.write("configs/targets/own.toml", OWN + '[build]\ncommands = [["false"]]\n')
     broken = here("target", "check")
     assert broken.code == ExitCode.ENVIRONMENT
