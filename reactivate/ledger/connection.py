@@ -17,6 +17,7 @@ from reactivate.errors import (
     LedgerVersionError,
 )
 from reactivate.ledger import schema
+from reactivate.ledger.chain import tampered
 from reactivate.ledger.lock import locked_error, read_holder
 
 _READER_PATIENCE_SECONDS: Final = 5.0
@@ -105,13 +106,18 @@ def damaged(path: Path, why: str) -> LedgerCorruptError:
     )
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
+def connect_reader(path: Path, *, trusting: bool = True) -> sqlite3.Connection:
     """A connection that cannot change the ledger. A ledger that was not begun reads as empty.
 
+    Args:
+        trusting: whether it must be a whole ledger of the present schema; else it is for who
+            asks what is wrong with it.
+
     Raises:
-        LedgerCorruptError, LedgerVersionError, LedgerError: see `Ledger.open`.
+        LedgerTamperedError, LedgerCorruptError, LedgerVersionError, LedgerError: see
+            `Ledger.open`.
     """
-    if _not_begun(path):
+    if not_begun(path):
         connection = sqlite3.connect(":memory:", isolation_level=None)
         for version in schema.VERSIONS:
             for statement in version:
@@ -123,7 +129,10 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection = _connect(path, "rw", _READER_PATIENCE_SECONDS)
         try:
             with translated(path, "read it"):
-                check_identity(connection, path)
+                if trusting:
+                    check_identity(connection, path)
+                else:
+                    schema_version(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -140,7 +149,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             # One writer and a rollback journal: no WAL, whose reset had a corruption bug with
             # several connections before SQLite 3.51.3 (https://www.sqlite.org/wal.html).
             connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = FULL")
+            # With FULL the journal's removal, which is what commits, may be undone by a power cut:
+            # https://www.sqlite.org/pragma.html#pragma_synchronous
+            connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA foreign_keys = ON")
             # However large a result is, readers are kept out only while it is committed.
             connection.execute("PRAGMA cache_spill = OFF")
@@ -171,7 +182,8 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises:
         LedgerVersionError: of another schema version.
-        LedgerCorruptError: another kind of database, or tables or guards are missing.
+        LedgerCorruptError: another kind of database.
+        LedgerTamperedError: tables or guards are missing, or not those that were made.
     """
     version = schema_version(connection, path)
     if version < schema.VERSION:
@@ -179,10 +191,9 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
             f"{path.name} has schema {version}, this version reads {schema.VERSION}",
             hint="any command that writes upgrades it, e.g. reactivate next",
         )
-    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    missing = sorted(schema.EVERYTHING - found)
-    if missing:
-        raise damaged(path, f"not in it: {', '.join(missing)}")
+    wrong = schema.differences(connection)
+    if wrong:
+        raise tampered(path, "; ".join(wrong))
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -207,7 +218,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _not_begun(path: Path) -> bool:
+def not_begun(path: Path) -> bool:
     """Absent, or made by a writer that was killed before its first commit."""
     try:
         return path.stat().st_size == 0
