@@ -187,7 +187,8 @@ def _begun(
         environment = None
     # A running attempt is taken as it stands; one that has ended, as it stood then.
     rows = connection.execute(
-        "SELECT id, phase, step, number, started_at, NULL, 'running',"
+        "SELECT id, phase, step, number, started_at,"
+        " CASE status WHEN 'running' THEN ended_at END, 'running',"
         " CASE status WHEN 'running' THEN outcome ELSE '' END,"
         " CASE status WHEN 'running' THEN environment_sha256 ELSE ? END, folder"
         " FROM attempts WHERE id = ?",
