@@ -19,7 +19,7 @@ from reactivate.errors import (
 )
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.audit import Audit, Finding, audit
-from reactivate.ledger.connection import connect_reader, not_begun, translated
+from reactivate.ledger.connection import connect_reader, is_begun, translated
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import ArtifactRecord, AttemptRecord, Decision, Event
 from reactivate.report.decision_log import render_log
@@ -153,10 +153,10 @@ def check_ledger(
 def _read(path: Path) -> _Recorded:
     """Everything at one moment; commits wait meanwhile."""
     path = path.resolve()
-    if not_begun(path):
-        return _Recorded(audit=Audit(rows={}, links={}, unproven=0, findings=()))
     connection = connect_reader(path, trusting=False)
     try:
+        if not is_begun(connection):
+            return _Recorded(audit=Audit(rows={}, links={}, unproven=0, findings=()))
         with translated(path, "verify it"):
             connection.execute("BEGIN")
             found = audit(connection, path)

@@ -138,7 +138,7 @@ def _show_whole(checked: Checked) -> None:
                 "anew after it would look the same."
             )
     done = head is None or checked.reach >= head[0]
-    say(f"next: {'reactivate status' if done else 'reactivate ledger anchor --git-tag'}")
+    say(f"next: {'reactivate status' if done else 'reactivate ledger anchor'}")
 
 
 def _anchored(checked: Checked) -> str:

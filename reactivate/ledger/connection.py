@@ -117,27 +117,39 @@ def connect_reader(path: Path, *, trusting: bool = True) -> sqlite3.Connection:
         LedgerTamperedError, LedgerCorruptError, LedgerVersionError, LedgerError: see
             `Ledger.open`.
     """
-    if not_begun(path):
+    connection = None if _not_begun(path) else _reading(path, trusting=trusting)
+    if connection is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         for version in schema.VERSIONS:
             for statement in version:
                 connection.execute(statement)
-    else:
-        _refuse_other_files(path)
-        # Not mode=ro: after a kill in the middle of a commit the next one who opens the file
-        # must be able to roll it back. On read-only media SQLite falls back by itself.
-        connection = _connect(path, "rw", _READER_PATIENCE_SECONDS)
-        try:
-            with translated(path, "read it"):
-                if trusting:
-                    check_identity(connection, path)
-                else:
-                    schema_version(connection, path)
-        except BaseException:
-            connection.close()
-            raise
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _reading(path: Path, *, trusting: bool) -> sqlite3.Connection | None:
+    """The file, opened; None if its very first commit was rolled back just now."""
+    _refuse_other_files(path)
+    # Not mode=ro: after a kill in the middle of a commit the next one who opens the file
+    # must be able to roll it back. On read-only media SQLite falls back by itself.
+    connection = _connect(path, "rw", _READER_PATIENCE_SECONDS)
+    try:
+        with translated(path, "read it"):
+            schema_version(connection, path)
+            if not is_begun(connection):
+                connection.close()
+                return None
+            if trusting:
+                check_identity(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_begun(connection: sqlite3.Connection) -> bool:
+    """Whether a reader's connection is to a ledger, and not to the empty one in its place."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -218,7 +230,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def not_begun(path: Path) -> bool:
+def _not_begun(path: Path) -> bool:
     """Absent, or made by a writer that was killed before its first commit."""
     try:
         return path.stat().st_size == 0

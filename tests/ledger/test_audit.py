@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import sqlite3
@@ -164,7 +165,7 @@ def test_every_deletion_insertion_and_swap_is_found(bare: sqlite3.Connection, ta
     for row in every:
         mutations.append((f"{table}: {row[0]} deleted", lambda c, row=row: delete(c, row)))
         mutations.append((f"{table}: {row[0]} doubled", lambda c, row=row: insert(c, row)))
-    for one, other in zip(every, every[1:], strict=False):
+    for one, other in itertools.pairwise(every):
         mutations.append(
             (f"{table}: {one[0]}, {other[0]}", lambda c, a=one, b=other: swap(c, a, b))
         )
@@ -249,7 +250,7 @@ def test_a_chain_written_anew_has_another_head(bare: sqlite3.Connection, table: 
         finally:
             bare.execute("ROLLBACK")
         forged += not found.findings
-        assert found.head != before, f"{name} (seed {SEED})"
+        assert found.findings or found.head != before, f"{name} (seed {SEED})"
     assert forged or table == "environments"  # which carry a digest of their own
 
 
