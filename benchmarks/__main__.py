@@ -10,6 +10,7 @@ from benchmarks import (
     bench_frames,
     bench_instruments,
     bench_known_answers,
+    bench_ledger,
     bench_overflow,
     bench_report,
     bench_tour,
@@ -19,8 +20,8 @@ from benchmarks import (
 from benchmarks.goal import Goal
 
 BENCHES = (
-    bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_report,
-    bench_compare, bench_known_answers, bench_verify, bench_tour,
+    bench_face, bench_ledger, bench_watermark, bench_instruments, bench_frames, bench_overflow,
+    bench_report, bench_compare, bench_known_answers, bench_verify, bench_tour,
 )  # fmt: skip
 
 

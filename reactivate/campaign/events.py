@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     CAMPAIGN_COMPLETED = "campaign_completed"
     NOTE = "note"
     CALIBRATED = "calibrated"
+    CHAINED = "chained"
 
 
 IGNORED = frozenset(
@@ -41,6 +42,7 @@ IGNORED = frozenset(
         EventKind.ATTEMPT_FINISHED,
         EventKind.NOTE,
         EventKind.CALIBRATED,
+        EventKind.CHAINED,
     }
 )
 """Kinds that are history, and move nothing."""

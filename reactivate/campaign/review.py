@@ -41,7 +41,7 @@ def _status(
     events = ledger.events()
     passage = replay(events, now=checklist)
     attempts = ledger.attempts()
-    counts = ledger.counts()
+    counts, head = ledger.counts(), ledger.head()
     phase_id = passage.phase.id if passage.phase else ""
     evidence = [a for a in attempts if a.step in {c.value for c in Check}]
     return CampaignStatus(
@@ -66,6 +66,7 @@ def _status(
         evidence=f"results/{evidence[-1].folder}/" if evidence else "",
         events=counts.events,
         measurements=counts.measurements,
+        head="" if head is None else head.sha256,
         next_command=advice(passage)[0][0],
     )
 

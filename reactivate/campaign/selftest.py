@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from reactivate.errors import ExitCode, LedgerError
 from reactivate.evidence import Verdict
 from reactivate.instrument.contract import Reporter
 from reactivate.ledger.records import AttemptStatus
+from reactivate.ledger.schema import TEXTS
 from reactivate.ledger.store import Ledger
 from reactivate.target.settings import set_value
 from reactivate.workspace import Workspace, create
@@ -74,7 +76,7 @@ def selftest(folder: Path, reporter: Reporter, say: Say) -> Iterator[Finding]:
         MachineError: as from building and mounting; what was seen before was given already.
     """
     workspace = _planted(folder)
-    for test in (_kill, _gates, _mended, _ledger):
+    for test in (_kill, _gates, _mended, _ledger, _tampered):
         yield from test(workspace, reporter, say)
     yield _nothing_left(workspace)
 
@@ -198,6 +200,51 @@ def _ledger(workspace: Workspace, _reporter: Reporter, say: Say) -> Iterator[Fin
         passed=not sound and bool(seen),
         seconds=time.monotonic() - begun,
     )
+
+
+def _tampered(workspace: Workspace, _reporter: Reporter, say: Say) -> Iterator[Finding]:
+    """A whole ledger verifies; with a refusal turned into a pass behind its guards it does not."""
+    say("a ledger that somebody tampered with")
+    begun = time.monotonic()
+    command = [
+        sys.executable, "-m", "reactivate", "-C", str(workspace.root), "ledger", "verify",
+        "--no-git",
+    ]  # fmt: skip
+    kept = workspace.results / "untouched.db"
+    shutil.copyfile(workspace.ledger, kept)
+    before = subprocess.run(command, capture_output=True, check=False)
+    try:
+        changed = _forge(workspace.ledger)
+        after = subprocess.run(command, capture_output=True, check=False)
+    finally:
+        kept.replace(workspace.ledger)
+    yield Finding(
+        name="tampered ledger",
+        planted=f"{changed} verdict turned from fail to pass, guards put back",
+        seen=f"exit {before.returncode} as it was, exit {after.returncode} tampered with",
+        passed=changed == 1
+        and before.returncode == ExitCode.DONE
+        and after.returncode == ExitCode.TAMPERED,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _forge(path: Path) -> int:
+    """Turn the first refusal into a pass, as somebody who knows SQLite would; how many were."""
+    guard = "verdicts_no_update"
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute(f"DROP TRIGGER {guard}")
+        changed = connection.execute(
+            "UPDATE verdicts SET verdict = ? WHERE id ="
+            " (SELECT min(id) FROM verdicts WHERE verdict = ?)",
+            (Verdict.PASS.value, Verdict.FAIL.value),
+        ).rowcount
+        connection.execute(TEXTS[guard])
+        connection.commit()
+    finally:
+        connection.close()
+    return changed
 
 
 def _nothing_left(workspace: Workspace) -> Finding:

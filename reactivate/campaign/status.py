@@ -42,6 +42,8 @@ class CampaignStatus:
         calibrated: what the latest calibration is worth now, in one line.
         verified: how the newest verification ended, in one line; "" if there was none.
         evidence: folder of the latest attempt, relative to the workspace, "" if none.
+        head: digest of the ledger's chain up to now, "" if nothing is on record. It is what the
+            ledger says; only `ledger verify` recomputes it.
     """
 
     title: str
@@ -61,4 +63,5 @@ class CampaignStatus:
     evidence: str
     events: int
     measurements: int
+    head: str
     next_command: str

@@ -37,7 +37,7 @@ _MEANINGS = {
     ExitCode.WAITING: "a person must act",
     ExitCode.INCONCLUSIVE: "a measurement is inconclusive or proves nothing; no state moved",
     ExitCode.ENVIRONMENT: "a tool, permission, build, mount or daemon is missing or broken",
-    ExitCode.TAMPERED: "reserved: the ledger was tampered with",
+    ExitCode.TAMPERED: "the ledger is not as it was recorded, or was cut off or written anew",
     ExitCode.LEDGER: "the ledger is unreadable, locked, or from a newer version",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP",
 }

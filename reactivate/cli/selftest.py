@@ -26,8 +26,8 @@ def selftest(
     """Show each gate a planted fault, and see it refused here.
 
     A small campaign on the embedded filesystem in a temporary folder: a run is killed and cleaned
-    up, each gate refuses a walk that calls itself, the fix passes, a damaged ledger is refused.
-    Under a minute. Ends with 5 if anything was not seen.
+    up, each gate refuses a walk that calls itself, the fix passes, a damaged ledger is refused, a
+    tampered one found. Under a minute. Ends with 5 if anything was not seen.
     """
     from contextlib import nullcontext
     from dataclasses import asdict

@@ -62,7 +62,8 @@ def _print(found: CampaignStatus) -> None:
     stale = sum(bool(phase.stale) for phase in found.phases)
     say(
         f"  stale: {stale or 'none'}    evidence: {found.evidence or 'none yet'}    "
-        f"ledger: {found.events:,} events, {found.measurements:,} measurements",
+        f"ledger: {found.events:,} events, {found.measurements:,} measurements"
+        + (f", head {found.head[:8]}" if found.head else ""),
         style="dim",
     )
     say(f"  calibrated: {found.calibrated}", style="dim")

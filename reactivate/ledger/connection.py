@@ -17,6 +17,7 @@ from reactivate.errors import (
     LedgerVersionError,
 )
 from reactivate.ledger import schema
+from reactivate.ledger.chain import tampered
 from reactivate.ledger.lock import locked_error, read_holder
 
 _READER_PATIENCE_SECONDS: Final = 5.0
@@ -105,30 +106,50 @@ def damaged(path: Path, why: str) -> LedgerCorruptError:
     )
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
+def connect_reader(path: Path, *, trusting: bool = True) -> sqlite3.Connection:
     """A connection that cannot change the ledger. A ledger that was not begun reads as empty.
 
+    Args:
+        trusting: whether it must be a whole ledger of the present schema; else it is for who
+            asks what is wrong with it.
+
     Raises:
-        LedgerCorruptError, LedgerVersionError, LedgerError: see `Ledger.open`.
+        LedgerTamperedError, LedgerCorruptError, LedgerVersionError, LedgerError: see
+            `Ledger.open`.
     """
-    if _not_begun(path):
+    connection = None if _not_begun(path) else _reading(path, trusting=trusting)
+    if connection is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         for version in schema.VERSIONS:
             for statement in version:
                 connection.execute(statement)
-    else:
-        _refuse_other_files(path)
-        # Not mode=ro: after a kill in the middle of a commit the next one who opens the file
-        # must be able to roll it back. On read-only media SQLite falls back by itself.
-        connection = _connect(path, "rw", _READER_PATIENCE_SECONDS)
-        try:
-            with translated(path, "read it"):
-                check_identity(connection, path)
-        except BaseException:
-            connection.close()
-            raise
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _reading(path: Path, *, trusting: bool) -> sqlite3.Connection | None:
+    """The file, opened; None if its very first commit was rolled back just now."""
+    _refuse_other_files(path)
+    # Not mode=ro: after a kill in the middle of a commit the next one who opens the file
+    # must be able to roll it back. On read-only media SQLite falls back by itself.
+    connection = _connect(path, "rw", _READER_PATIENCE_SECONDS)
+    try:
+        with translated(path, "read it"):
+            schema_version(connection, path)
+            if not is_begun(connection):
+                connection.close()
+                return None
+            if trusting:
+                check_identity(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_begun(connection: sqlite3.Connection) -> bool:
+    """Whether a reader's connection is to a ledger, and not to the empty one in its place."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -140,7 +161,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             # One writer and a rollback journal: no WAL, whose reset had a corruption bug with
             # several connections before SQLite 3.51.3 (https://www.sqlite.org/wal.html).
             connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = FULL")
+            # With FULL the journal's removal, which is what commits, may be undone by a power cut:
+            # https://www.sqlite.org/pragma.html#pragma_synchronous
+            connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA foreign_keys = ON")
             # However large a result is, readers are kept out only while it is committed.
             connection.execute("PRAGMA cache_spill = OFF")
@@ -171,7 +194,8 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises:
         LedgerVersionError: of another schema version.
-        LedgerCorruptError: another kind of database, or tables or guards are missing.
+        LedgerCorruptError: another kind of database.
+        LedgerTamperedError: tables or guards are missing, or not those that were made.
     """
     version = schema_version(connection, path)
     if version < schema.VERSION:
@@ -179,10 +203,9 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
             f"{path.name} has schema {version}, this version reads {schema.VERSION}",
             hint="any command that writes upgrades it, e.g. reactivate next",
         )
-    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    missing = sorted(schema.EVERYTHING - found)
-    if missing:
-        raise damaged(path, f"not in it: {', '.join(missing)}")
+    wrong = schema.differences(connection)
+    if wrong:
+        raise tampered(path, "; ".join(wrong))
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -11,7 +11,8 @@ from typing import TypeVar
 from reactivate.errors import LedgerError
 from reactivate.evidence import Measurement, Role
 from reactivate.gate.judgement import Judgement
-from reactivate.ledger import codec
+from reactivate.ledger import chain, codec
+from reactivate.ledger.chain import Link
 from reactivate.ledger.connection import damaged, translated
 from reactivate.ledger.records import (
     JSON,
@@ -197,6 +198,18 @@ class LedgerQueries:
         if found is None:
             raise LedgerError(f"{self.path.name} has no environment {sha256}")
         return found
+
+    def head(self) -> Link | None:
+        """The newest entry of the chain; None in a ledger that was not begun."""
+        with translated(self.path, "read it"):
+            return chain.head(self._connection)
+
+    def decision_heads(self) -> Mapping[int, str]:
+        """The digest of the chain up to a decision's event, by number of the decision."""
+        rows = self._rows(
+            "SELECT d.number, c.sha256 FROM decisions AS d JOIN chain AS c ON c.seq = d.seq"
+        )
+        return {int(number): str(sha256) for number, sha256 in rows}
 
     def counts(self) -> Counts:
         """How much is in the ledger."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
 from typing import Final
 
 APPLICATION_ID: Final = 0x52454143
@@ -132,24 +134,29 @@ def _guard(name: str, table: str, moment: str, condition: str, message: str) -> 
     )
 
 
+def _append_only(table: str, key: str) -> tuple[str, ...]:
+    """Triggers that keep the rows of a table as they were recorded."""
+    message = f"{table}: the ledger is append-only"
+    return (
+        _guard(f"{table}_no_update", table, "UPDATE", "", message),
+        _guard(f"{table}_no_delete", table, "DELETE", "", message),
+        # INSERT OR REPLACE deletes without firing delete triggers, unless the connection
+        # asked for recursive triggers.
+        _guard(
+            f"{table}_no_replace",
+            table,
+            "INSERT",
+            f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})",
+            message,
+        ),
+    )
+
+
 def _guards() -> tuple[str, ...]:
     """Triggers that keep what was recorded as it was recorded, whoever opens the file."""
-    guards = []
+    guards: list[str] = []
     for table, key in _KEYS.items():
-        message = f"{table}: the ledger is append-only"
-        guards += [
-            _guard(f"{table}_no_update", table, "UPDATE", "", message),
-            _guard(f"{table}_no_delete", table, "DELETE", "", message),
-            # INSERT OR REPLACE deletes without firing delete triggers, unless the connection
-            # asked for recursive triggers.
-            _guard(
-                f"{table}_no_replace",
-                table,
-                "INSERT",
-                f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})",
-                message,
-            ),
-        ]
+        guards += _append_only(table, key)
     for table in _RESULTS:
         state = "(SELECT status FROM attempts WHERE id = NEW.attempt)"
         guards.append(
@@ -192,11 +199,61 @@ def _guards() -> tuple[str, ...]:
     return tuple(guards)
 
 
-VERSIONS: Final[tuple[tuple[str, ...], ...]] = ((*_TABLES, *_INDEXES, *_guards()),)
+_CHAIN: Final = (
+    """CREATE TABLE chain (
+        seq INTEGER PRIMARY KEY CHECK (seq >= 0),
+        content TEXT NOT NULL,
+        sha256 TEXT NOT NULL CHECK (length(sha256) = 64)
+    )""",
+    # Each entry of the chain asks which decisions stand with its event.
+    "CREATE INDEX decisions_by_seq ON decisions (seq)",
+    *_append_only("chain", "seq"),
+    _guard(
+        "chain_in_order",
+        "chain",
+        "INSERT",
+        "NEW.seq <> (SELECT coalesce(max(seq), -1) + 1 FROM chain)",
+        "chain: entries follow each other",
+    ),
+)
+
+VERSIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (*_TABLES, *_INDEXES, *_guards()),
+    _CHAIN,
+)
 """Statements of each schema version, in order; a released version is never edited again."""
 
 VERSION: Final = len(VERSIONS)
 """The newest schema version this code knows; the header's `user_version`."""
 
-EVERYTHING: Final = frozenset(statement.split()[2] for version in VERSIONS for statement in version)
-"""Names of all tables, indexes and triggers that a whole ledger has."""
+TEXTS: Final[Mapping[str, str]] = {
+    statement.split()[2]: statement for version in VERSIONS for statement in version
+}
+"""All tables, indexes and triggers that a whole ledger has, by name; SQLite keeps their text."""
+
+EVERYTHING: Final = frozenset(TEXTS)
+"""Their names."""
+
+
+def differences(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """What is missing, altered or added of what guards the rows; () for a whole ledger.
+
+    An index or a table that somebody added for themselves changes nothing; a trigger may.
+    """
+    found = {
+        name: (kind, sql)
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
+    }
+    told = []
+    for name, text in TEXTS.items():
+        kind = text.split()[1].lower()
+        if name not in found:
+            told.append(f"the {kind} {name} is missing")
+        elif found[name] != (kind, text):
+            told.append(f"the {kind} {name} is not as it was made")
+    told += [
+        f"the trigger {name} was added"
+        for name, (kind, _) in sorted(found.items())
+        if kind == "trigger" and name not in TEXTS
+    ]
+    return tuple(told)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from reactivate.errors import LedgerError
 from reactivate.evidence import Measurement
 from reactivate.gate.judgement import Judgement
-from reactivate.ledger import codec
+from reactivate.ledger import chain, codec
 from reactivate.ledger.connection import (
     connect_reader,
     connect_writer,
@@ -85,6 +85,8 @@ class Ledger(LedgerQueries):
 
         Raises:
             LedgerLockedError: another process is writing; it is named.
+            LedgerTamperedError: a guard is missing or altered; for a writer, also if the newest
+                event is not as it was recorded.
             LedgerCorruptError: the file is damaged, or not a ledger.
             LedgerVersionError: written by a newer version, or, for a reader, by an older one.
             LedgerError: not readable, not writable, no space.
@@ -100,7 +102,7 @@ class Ledger(LedgerQueries):
                 # Loaded here, so that reading a ledger does not pay for sqlite-utils.
                 from reactivate.ledger.migrations import ready_to_write
 
-                database = ready_to_write(connection, path)
+                database = ready_to_write(connection, path, holder.since)
             except BaseException:
                 connection.close()
                 raise
@@ -138,6 +140,7 @@ class Ledger(LedgerQueries):
         Raises:
             LedgerError: it was not recorded.
         """
+        _refuse_reserved(kind)
         with self._transaction(f"record the event {kind}") as at:
             return self._event(at, (kind, data), phase, attempt)
 
@@ -235,12 +238,14 @@ class Ledger(LedgerQueries):
             ):  # fmt: skip
                 self._insert_all(table, rows)
             for draft in events:
+                _refuse_reserved(draft[0])
                 self._event(at, draft, attempt.phase, attempt.id)
             later = []
             for decision in decisions:
                 if decision.event is None:
                     later.append(decision)
                 else:
+                    _refuse_reserved(decision.event[0])
                     own = self._event(at, decision.event, decision.phase, attempt.id)
                     self._decision(at, decision, own.seq, attempt.id)
             data: dict[str, JSON] = {
@@ -285,6 +290,7 @@ class Ledger(LedgerQueries):
         Raises:
             LedgerError: nothing was recorded.
         """
+        _refuse_reserved(draft.kind if draft.event is None else draft.event[0])
         with self._transaction(f"record the decision {draft.kind}") as at:
             own = draft.event
             if own is None:
@@ -320,6 +326,7 @@ class Ledger(LedgerQueries):
             patiently(self._connection, "BEGIN IMMEDIATE")
             try:
                 yield at
+                chain.extend(self._connection)
                 patiently(self._connection, "COMMIT")
             except BaseException:
                 # If even this fails, the next one who opens the file rolls it back.
@@ -386,6 +393,15 @@ class Ledger(LedgerQueries):
         )
         if ended.rowcount != 1:
             raise LedgerError(f"{self.path.name} has no attempt {attempt}")
+
+
+def _refuse_reserved(kind: str) -> None:
+    if str(kind) in chain.RESERVED:
+        raise LedgerError(
+            f"the event {kind} cannot be recorded by itself",
+            why="the ledger records it, and its entry in the chain covers rows beside it",
+            hint="this is a bug in reactivate: begin, finish or interrupt the attempt",
+        )
 
 
 def _timestamp(moment: datetime) -> str:

@@ -62,12 +62,13 @@ def render_log(ledger: LedgerQueries) -> dict[str, str]:
     decisions = ledger.decisions()
     attempts = {attempt.id: attempt for attempt in ledger.attempts()}
     names = {decision.number: file_name(decision) for decision in decisions}
+    heads = ledger.decision_heads()
     superseded = {d.supersedes: d.number for d in decisions if d.supersedes is not None}
     files = {"README.md": render_index(decisions), FILE_NAME: render_campaign(ledger, names)}
     for decision in decisions:
         files[names[decision.number]] = "\n".join(
             [
-                *_head(decision, names, superseded.get(decision.number)),
+                *_head(decision, names, superseded.get(decision.number), heads[decision.number]),
                 *_context(decision),
                 *_verdicts(decision, attempts, ledger),
                 *_environment(decision, attempts, ledger),
@@ -123,7 +124,9 @@ def write_log(ledger: LedgerQueries, folder: Path) -> tuple[Path, ...]:
         ) from error
 
 
-def _head(decision: Decision, names: Mapping[int, str], successor: int | None) -> list[str]:
+def _head(
+    decision: Decision, names: Mapping[int, str], successor: int | None, head: str
+) -> list[str]:
     rows = [
         ["decision", TITLES.get(decision.kind, decision.kind)],
         ["component", decision.phase],
@@ -138,6 +141,7 @@ def _head(decision: Decision, names: Mapping[int, str], successor: int | None) -
         rows.append(["supersedes", f"[{number:04}]({names[number]})"])
     if successor is not None:
         rows.append(["superseded by", f"[{successor:04}]({names[successor]})"])
+    rows.append(["ledger", f"event {decision.seq}, `{head}`"])
     title = TITLES.get(decision.kind, decision.kind)
     return [
         f"# {decision.number:04} · {decision.phase or 'campaign'} · {title}",

@@ -34,8 +34,9 @@ def test_everything_is_seen_here(tmp_path: Path, capsys: pytest.CaptureFixture[s
     found = {each["name"]: each for each in done.json()["findings"]}
     assert list(found) == [
         "cleanup", "baseline gate", "trace gate", "overflow gate", "all gates", "ledger",
-        "nothing left",
+        "tampered ledger", "nothing left",
     ]  # fmt: skip
+    assert found["tampered ledger"]["seen"] == "exit 0 as it was, exit 7 tampered with"
     assert found["trace gate"]["seen"] == "refused by stack.recursion <= 100"
     assert not [m for m in fuse_mounts() if m.mountpoint.is_relative_to(tmp_path)]
 

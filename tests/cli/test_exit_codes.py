@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,14 +144,24 @@ def _leaves(kind: type[ReactivateError]) -> Iterator[type[ReactivateError]]:
         yield from _leaves(inner)
 
 
-def test_7_is_reserved_for_a_ledger_that_was_tampered_with() -> None:
-    assert ExitCode.TAMPERED == 7
+@both_forms
+@pytest.mark.parametrize(
+    "verb", [["next"], ["status"], ["log"], ["ledger", "verify"]], ids=" ".join
+)
+def test_7_a_guard_of_the_ledger_is_gone(here: Here, verb: list[str], form: list[str]) -> None:
+    begun(here.workspace)
+    connection = sqlite3.connect(here.workspace.ledger)
+    connection.execute("DROP TRIGGER verdicts_no_update")
+    connection.close()
+    assert_said(here(*verb, *form), ExitCode.TAMPERED, form)
+
+
+def test_every_code_of_an_error_has_one() -> None:
     ours = [kind for kind in _leaves(ReactivateError) if kind.__module__ == errors.__name__]
     assert len(ours) > 15
     assert {kind.exit_code for kind in ours} == set(ExitCode) - {
         ExitCode.DONE,
         ExitCode.REFUSED,
-        ExitCode.TAMPERED,
         ExitCode.INTERRUPTED,
     }
 

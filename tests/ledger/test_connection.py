@@ -199,7 +199,7 @@ def test_a_reader_is_not_kept_out_while_a_large_result_is_prepared(path: Path) -
 
 def test_connections_are_what_the_guarantees_need(path: Path) -> None:
     with Ledger.open(path, writer=True) as ledger:
-        for pragma, value in (("synchronous", 2), ("journal_mode", "delete"), ("foreign_keys", 1)):
+        for pragma, value in (("synchronous", 3), ("journal_mode", "delete"), ("foreign_keys", 1)):
             assert ledger._connection.execute(f"PRAGMA {pragma}").fetchone() == (value,)
     with Ledger.open(path, writer=False) as reader, pytest.raises(sqlite3.OperationalError):
         reader._connection.execute("INSERT INTO events VALUES (1, '', 'e', '', NULL, '{}')")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reactivate.ledger import Ledger, schema
+
+from .material import build
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def test_every_column_is_explained_and_none_invented(
 ) -> None:
     explained = {
         name: re.findall(r"^\| `(\w+)` \| \S", body, flags=re.MULTILINE)
-        for name, body in re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", document, re.M | re.S)
+        for name, body in re.findall(r"^### ([a-z]+)\n(.*?)(?=^##|\Z)", document, re.M | re.S)
     }
     tables = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_*migrations'"
@@ -43,7 +47,7 @@ def test_every_column_is_explained_and_none_invented(
 
 
 def test_columns_that_may_be_null_say_so(document: str, connection: sqlite3.Connection) -> None:
-    for name, body in re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", document, re.M | re.S):
+    for name, body in re.findall(r"^### ([a-z]+)\n(.*?)(?=^##|\Z)", document, re.M | re.S):
         nullable = {
             row[1]
             for row in connection.execute(f'PRAGMA table_info("{name}")')
@@ -51,6 +55,19 @@ def test_columns_that_may_be_null_say_so(document: str, connection: sqlite3.Conn
         }
         said = set(re.findall(r"^\| `(\w+)` \|.*NULL", body, flags=re.MULTILINE))
         assert said == nullable, name
+
+
+def test_the_head_can_be_computed_from_this_page_alone(document: str, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    build(tmp_path / "whole.db", tmp_path / "results")
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "whole.db")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    with Ledger.open(tmp_path / "whole.db", writer=False) as ledger:
+        head = ledger.head()
+    assert head is not None
+    assert done.stdout == f"{head.seq}:{head.sha256}\n", done.stderr
 
 
 def test_every_query_runs(document: str, connection: sqlite3.Connection) -> None:

@@ -57,10 +57,11 @@ def test_a_newer_ledger_is_left_alone(path: Path, writer: bool) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_reader_names_an_older_schema(path: Path) -> None:
+@pytest.mark.parametrize("version", range(schema.VERSION))
+def test_a_reader_names_an_older_schema(path: Path, version: int) -> None:
     Ledger.open(path, writer=True).close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION - 1}")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(LedgerVersionError, match=f"schema {schema.VERSION - 1}"):
+    with pytest.raises(LedgerVersionError, match=f"schema {version}"):
         Ledger.open(path, writer=False)

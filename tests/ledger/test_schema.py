@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reactivate.errors import LedgerCorruptError
+from reactivate.errors import ExitCode, LedgerTamperedError
 from reactivate.evidence import Check, Dimension, Measurement, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger import ArtifactRecord, DecisionDraft, Ledger, schema
@@ -141,9 +141,12 @@ def test_a_ledger_without_its_guards_is_not_trusted(
     filled: Path, shell: sqlite3.Connection, name: str, writer: bool
 ) -> None:
     shell.execute(f"DROP TRIGGER {name}")
-    with pytest.raises(LedgerCorruptError) as caught:
+    before = filled.read_bytes()
+    with pytest.raises(LedgerTamperedError) as caught:
         Ledger.open(filled, writer=writer)
-    assert name in caught.value.why
+    assert caught.value.exit_code is ExitCode.TAMPERED
+    assert caught.value.why == f"the trigger {name} is missing"
+    assert filled.read_bytes() == before
 
 
 def test_the_list_of_all_things_is_what_a_ledger_has(filled: Path) -> None:
