@@ -64,6 +64,14 @@ class Which:
         return f"{pid}{mount}{command}"
 
 
+def workload_again(suites: Sequence[str], script: Path | None) -> str:
+    """The same operations as options of a command line."""
+    import shlex
+
+    named = "".join(f" --suite {shlex.quote(suite)}" for suite in suites)
+    return named if script is None else f"{named} --workload {shlex.quote(str(script))}"
+
+
 def chosen_operations(
     suites: Sequence[str], script: Path | None, *, default: Sequence[str], deadline_seconds: float
 ) -> tuple[Operation, ...]:

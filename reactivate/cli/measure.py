@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reactivate.cli.guest_options import Which, chosen_operations, positive
+from reactivate.cli.guest_options import Which, chosen_operations, positive, workload_again
 from reactivate.cli.light import LightCommand
 from reactivate.errors import DaemonHungError, ExitCode, UsageError
 
@@ -124,18 +124,24 @@ def _mount(
                 reporter=reporter,
             )
 
+    again = workload_again(suites, script) + which.again()
     try:
         with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
             found = trio.run(run, Path(folder))
     except DaemonHungError as error:
-        error.hint = f"reactivate measure --deadline {2 * seconds:g}{which.again()}"
+        error.hint = f"reactivate measure --deadline {2 * seconds:g}{again}"
         raise
     # A table without a single number is no result.
     code = ExitCode.DONE if found.rows else ExitCode.INCONCLUSIVE
     if as_json:
         emit_json("reactivate.measure/1", depths_json(found, launcher.build, code))
     else:
-        show_depths(found, which.again(), attached=which.attached, code=code)
+        show_depths(
+            found,
+            workload_again(suites, script) + which.again(),
+            attached=which.attached,
+            code=code,
+        )
     return code
 
 

@@ -36,7 +36,7 @@ def show_depths(found: Depths, again: str, *, attached: bool, code: ExitCode) ->
     """The table of operations, deepest first.
 
     Args:
-        again: the daemon as the end of a command line.
+        again: the workload and the daemon as the end of a command line.
         attached: whether it still runs.
     """
     name = PurePath(found.command[0]).name

@@ -7,6 +7,7 @@ down every process on the machine, and fill the disk with what nobody reads.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ _STOP_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = 0.1
 _POLL_SECONDS = 0.005
 _LAST_LINES = 6
+_OLDEST = (0, 17)
+"""Of Debian 12; what is older has never run these scripts, and 0.9 cannot parse them."""
 _JSON_LINE = '{"type": "printf", "data": "'
 
 ENVIRONMENT = {
@@ -200,6 +203,13 @@ def bpftrace_availability(*tracepoints: tuple[str, str]) -> Availability:
                     ready=False, detail=f"this kernel has no tracepoint {category}:{name}"
                 )
         version, refusal = _trial(program)
+    if _too_old(version):
+        oldest = ".".join(map(str, _OLDEST))
+        return Availability(
+            ready=False,
+            detail=f"bpftrace {version} is too old: the scripts need {oldest}",
+            hint="sudo apt-get install bpftrace   with the packages of Debian 12 or newer",
+        )
     if refusal:
         return Availability(
             ready=False,
@@ -207,6 +217,12 @@ def bpftrace_availability(*tracepoints: tuple[str, str]) -> Availability:
             hint="a container needs --privileged, or --cap-add SYS_ADMIN and the kernel's BPF",
         )
     return Availability(ready=True, detail=f"ready (bpftrace {version})")
+
+
+def _too_old(version: str) -> bool:
+    """Whether a version is one, and too low; development builds are called by other names."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST
 
 
 @cache

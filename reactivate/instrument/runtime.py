@@ -8,6 +8,7 @@ survive stripping), not by symbols.
 
 from __future__ import annotations
 
+import os
 import platform
 import struct
 from collections.abc import Iterator
@@ -65,13 +66,24 @@ def require_native(pid: Pid) -> None:
         with link.open("rb") as file:
             _judge(file, f"process {pid} ({Path(name).name})")
     except PermissionError as error:
-        raise PrivilegeError(
-            f"process {pid} may not be looked at",
-            why=f"{error.filename}: {error.strerror}; measuring needs ptrace access to the process",
-            hint="run as the process's own user or as root; see /proc/sys/kernel/yama/ptrace_scope",
-        ) from error
+        why = f"{error.filename}: {error.strerror}; measuring needs ptrace access to the process"
+        hint = "run as the process's own user or as root; see /proc/sys/kernel/yama/ptrace_scope"
+        if _is_ours(pid):
+            why += ", which is this user's but lets itself not be traced (PR_SET_DUMPABLE)"
+            hint = "run as root"
+        raise PrivilegeError(f"process {pid} may not be looked at", why=why, hint=hint) from error
     except FileNotFoundError:
         raise ProcessLookupError(f"process {pid} is gone, or a thread of the kernel") from None
+
+
+def _is_ours(pid: Pid) -> bool:
+    """Whether all user numbers of a process are ours. Its files in /proc may be root's."""
+    try:
+        status = (task_folder(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    numbers = status.partition("\nUid:")[2].partition("\n")[0].split()
+    return set(numbers) == {str(os.geteuid())}
 
 
 def require_native_file(program: Path) -> None:
@@ -111,6 +123,7 @@ def _judge(file: BinaryIO, subject: str) -> None:
             f"{subject} is a program for {what}",
             why="only x86-64 programs can be measured: registers, red zone and system calls of "
             "others are not known here",
+            hint="build it for x86-64, and measure that",
         )
     if is_go(file):
         raise MeasurementError(

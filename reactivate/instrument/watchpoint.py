@@ -24,15 +24,15 @@ from reactivate.instrument.chain import Chain
 from reactivate.instrument.contract import Availability
 from reactivate.target import debug_registers, snapshot
 from reactivate.target.watch import STOP_SECONDS, Tracer
-from reactivate.target.watch_guard import guarding
+from reactivate.target.watcher import Watch, watch_on
 
 
 class Catch:
     """Watchpoints on a process; from `catching`."""
 
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
-        self.addresses = tracer.addresses
+    def __init__(self, watch: Watch, addresses: tuple[Address, ...]) -> None:
+        self._watch = watch
+        self.addresses = addresses
 
     async def armed(self) -> None:
         """Wait until the watchpoints are set.
@@ -40,12 +40,12 @@ class Catch:
         Raises:
             MeasurementError: they cannot be set.
         """
-        await trio.to_thread.run_sync(self._tracer.armed.wait, STOP_SECONDS)
-        if self._tracer.failure:
+        armed = await trio.to_thread.run_sync(self._watch.await_armed, STOP_SECONDS)
+        if self._watch.failure:
             raise MeasurementError(
-                "the watchpoints cannot be set", why=self._tracer.failure, hint="reactivate doctor"
+                "the watchpoints cannot be set", why=self._watch.failure, hint="reactivate doctor"
             )
-        if not self._tracer.armed.is_set():
+        if not armed:
             raise MeasurementError(
                 "the watchpoints were not set in time",
                 why=f"a thread of the process did not stop within {STOP_SECONDS:g} s",
@@ -60,10 +60,10 @@ class Catch:
         Raises:
             MeasurementError: tracing failed; the process may be damaged and should be given up.
         """
-        await trio.to_thread.run_sync(self._tracer.finish)
-        if self._tracer.failure:
-            raise MeasurementError("watching failed", why=self._tracer.failure)
-        caught = self._tracer.caught
+        await trio.to_thread.run_sync(self._watch.finish)
+        if self._watch.failure:
+            raise MeasurementError("watching failed", why=self._watch.failure)
+        caught = self._watch.caught
         if caught is None:
             return None
         address, record = caught
@@ -85,16 +85,15 @@ async def catching(
         first: whether the first hit is as good as any: the addresses are of several stacks.
     """
     wanted = tuple(addresses[: debug_registers.MOST_WATCHPOINTS])
-    tracer = Tracer(pid, wanted, folder, stem, first=first)
-    with guarding(pid):
-        tracer.start()
-        try:
-            yield Catch(tracer)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(tracer.finish)
-            snapshot.forget(folder, stem)
-            (folder / snapshot.LATEST).unlink(missing_ok=True)
+    watch = watch_on(pid, wanted, folder, stem, first=first)
+    try:
+        watch.start()
+        yield Catch(watch, wanted)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(watch.finish)
+        snapshot.forget(folder, stem)
+        (folder / snapshot.LATEST).unlink(missing_ok=True)
 
 
 _CHILD = """

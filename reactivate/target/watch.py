@@ -79,6 +79,10 @@ class Tracer(threading.Thread):
         self._over = threading.Event()
         self._ended = False
 
+    def await_armed(self, seconds: float) -> bool:
+        """Whether `armed` is set within that time. Blocks."""
+        return self.armed.wait(seconds)
+
     def finish(self) -> None:
         """End the watch; returns when nothing is traced any more. Blocks."""
         self._over.set()

@@ -82,6 +82,14 @@ def test_a_script_is_a_workload(tmp_path: Path, needs_fuse: None) -> None:
         *bindfs(tmp_path, "-f"), folder=tmp_path,
     )  # fmt: skip
     assert [row["operation"] for row in done.json["operations"]] == ["work"]
+    done = reactivate(
+        "measure", "--repeats", "1", "--workload", "work.sh", "--", *bindfs(tmp_path, "-f"),
+        folder=tmp_path,
+    )  # fmt: skip
+    # What comes next is typed as it stands, so it names the script, too.
+    assert done.out.splitlines()[-1].startswith(
+        "next: reactivate trace --operation work --workload work.sh -- "
+    )
     script.write_text("#!/bin/sh\necho 'no room' >&2; exit 3\n")
     done = reactivate(
         "measure", "--workload", "work.sh", "--", *bindfs(tmp_path, "-f"), folder=tmp_path

@@ -169,3 +169,17 @@ def test_what_bpftrace_says_of_itself_is_not_the_scripts_word(
             assert not tracer.has_said("attached")
 
     trio.run(main)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("version", "old"), [("v0.9.4", True), ("v0.16.0", True), ("v1.0", False)])
+def test_one_that_is_too_old_is_not_ready(
+    bpftrace: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, old: bool
+) -> None:
+    other = tmp_path / "bpftrace"
+    other.write_text(f"#!/bin/sh\necho bpftrace {version}\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    there = bpftrace_availability()
+    assert there.ready is not old
+    assert ("too old" in there.detail) is old

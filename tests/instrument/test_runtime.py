@@ -8,6 +8,7 @@ import platform
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,31 @@ def test_another_users_process_is_refused_in_words(needs_root: None) -> None:
                 require_native(program.pid)
         finally:
             os.seteuid(0)
+
+
+_NOT_DUMPABLE = """
+import ctypes, os, sys
+os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.root
+def test_ones_own_process_that_forbids_tracing_is_told_from_anothers(needs_root: None) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _NOT_DUMPABLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        os.seteuid(65534)
+        try:
+            with pytest.raises(PrivilegeError, match="may not be looked at") as caught:
+                require_native(Pid(process.pid))
+        finally:
+            os.seteuid(0)
+        assert process.stdin is not None
+        process.stdin.close()
+    assert "PR_SET_DUMPABLE" in caught.value.why
+    assert caught.value.hint == "run as root"

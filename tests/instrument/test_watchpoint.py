@@ -19,12 +19,12 @@ import trio
 from trace_programs import Depths
 
 from reactivate.errors import MeasurementError
-from reactivate.evidence import Address, Pid
+from reactivate.evidence import Address, Pid, Tid
 from reactivate.instrument.watchpoint import catching, watchpoint_availability
-from reactivate.procfs import process_state
+from reactivate.procfs import process_start_ticks, process_state
 from reactivate.target import debug_registers
 from reactivate.target.watch import Tracer
-from reactivate.target.watch_guard import clean
+from reactivate.target.watcher import Watcher, clean
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="debug registers are known for x86-64 only"
@@ -219,36 +219,66 @@ def test_cancelling_lets_go(subject: Watched, tmp_path: Path) -> None:
 
 
 _KILLED_TOOL = """
-import os, pathlib, signal, sys, trio
+import pathlib, signal, sys, trio
 from reactivate.instrument.watchpoint import catching
 async def main():
     pid, addresses = int(sys.argv[1]), [int(a) for a in sys.argv[3:]]
     async with catching(pid, addresses, pathlib.Path(sys.argv[2]), "it") as catch:
         await catch.armed()
-        print(pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
+        print("armed", flush=True)
+        await trio.sleep_forever()
 trio.run(main)
 """
 
 
-def killed_tool(subject: Watched, folder: Path) -> Path:
-    """A tool that is killed while it watches; returns the folder in /proc of its guard."""
-    tool = subprocess.run(
+@contextmanager
+def tool_at_work(subject: Watched, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another tool that watches."""
+    with subprocess.Popen(
         [sys.executable, "-c", _KILLED_TOOL, str(subject.pid), str(folder),
          *map(str, subject.addresses)],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert tool.returncode == -signal.SIGKILL, tool.stderr
-    (guard,) = tool.stdout.split()
-    return Path("/proc", guard)
+        stdout=subprocess.PIPE, text=True,
+    ) as tool:  # fmt: skip
+        try:
+            assert tool.stdout is not None
+            assert tool.stdout.readline() == "armed\n"
+            yield tool
+        finally:
+            tool.kill()
 
 
-def test_a_killed_tool_leaves_no_watchpoint(subject: Watched, tmp_path: Path) -> None:
-    guard = killed_tool(subject, tmp_path)
-    until(lambda: not guard.exists() or " Z " in (guard / "stat").read_text())
-    assert subject.do("touch") == "done"
-    assert subject.do("thread") == "done"
+def test_a_killed_tool_leaves_no_moment_unwatched(subject: Watched, tmp_path: Path) -> None:
+    # The bytes are touched all the time: one moment in which nobody traces would be deadly.
+    assert subject.do("storm") == "done"
+    for _ in range(3):
+        with tool_at_work(subject, tmp_path) as tool:
+            tool.kill()
+        until(lambda: debug_registers.seized_by(subject.pid, Tid(subject.pid)) == 0)
+        assert subject.do("touch") == "done"
     assert subject.lives()
+
+
+def test_a_killed_watcher_is_cleaned_up_after(subject: Watched, tmp_path: Path) -> None:
+    ticks = process_start_ticks(subject.pid)
+    watcher = Watcher(subject.pid, ticks, subject.addresses, tmp_path, "it", first=False)
+    watcher.start()
+    assert watcher.await_armed(10)
+    tracer = debug_registers.seized_by(subject.pid, Tid(subject.pid))
+    assert tracer
+    os.kill(tracer, signal.SIGKILL)
+    watcher.finish()
+    assert watcher.failure == "the process that watches was killed"
+    assert subject.do("touch") == "done"
+    assert subject.lives()
+
+
+def test_another_process_under_that_number_is_not_watched(subject: Watched, tmp_path: Path) -> None:
+    ticks = process_start_ticks(subject.pid) + 1
+    watcher = Watcher(subject.pid, ticks, subject.addresses, tmp_path, "it", first=False)
+    watcher.start()
+    assert watcher.await_armed(10)
+    assert watcher.failure == "the process ended"
+    watcher.finish()
 
 
 def left_behind(subject: Watched, folder: Path) -> None:
