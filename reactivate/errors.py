@@ -115,6 +115,12 @@ class LedgerError(ReactivateError):
     exit_code = ExitCode.LEDGER
 
 
+class LedgerTamperedError(LedgerError):
+    """What was recorded is not as it was recorded, or a guard that keeps it so is not there."""
+
+    exit_code = ExitCode.TAMPERED
+
+
 class LedgerLockedError(LedgerError):
     """Another process holds the ledger; names it."""
 

@@ -21,6 +21,7 @@ from reactivate.cli import (
     history,
     import_trace,
     init,
+    ledger_verbs,
     log,
     measure,
     overflow,
@@ -126,6 +127,7 @@ _CAMPAIGN = (
     bisect,
     export,
     import_trace,
+    ledger_verbs,
     checklist_verbs,
     target_verbs,
 )

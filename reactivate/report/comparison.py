@@ -18,6 +18,7 @@ from reactivate.errors import MeasurementError, UsageError
 from reactivate.evidence import Check, Measurement, NotMeasured, Role
 from reactivate.gate.comparison import compare, durations
 from reactivate.gate.difference import Difference, Terms
+from reactivate.ledger.origin import origin_of
 from reactivate.ledger.records import JSON, AttemptRecord, AttemptStatus
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.reader import LedgerReader
@@ -233,7 +234,8 @@ def _attempts(reader: LedgerReader, side: Side, other: Side) -> list[AttemptReco
     newest = {
         (attempt.phase, attempt.step): attempt
         for attempt in reader.attempts(phase, status=AttemptStatus.FINISHED)
-        if attempt.step in _CHECKS
+        # What was merged is another campaign: compared where it is named.
+        if attempt.step in _CHECKS and (phase or not origin_of(attempt.phase))
     }
     return list(newest.values())
 
