@@ -11,6 +11,7 @@ from benchmarks import (
     bench_instruments,
     bench_known_answers,
     bench_overflow,
+    bench_replay,
     bench_report,
     bench_tour,
     bench_watermark,
@@ -19,7 +20,7 @@ from benchmarks.goal import Goal
 
 BENCHES = (
     bench_face, bench_watermark, bench_instruments, bench_frames, bench_overflow, bench_report,
-    bench_compare, bench_known_answers, bench_tour,
+    bench_replay, bench_compare, bench_known_answers, bench_tour,
 )  # fmt: skip
 
 

@@ -111,7 +111,9 @@ def _attempts(
     reader: LedgerReader, events: Sequence[Event], attempts: Sequence[AttemptRecord]
 ) -> Iterator[Finding]:
     counted = {table: reader.counted(table) for table in _TABLES}
-    ended = {e.attempt: e for e in events if e.kind == EventKind.ATTEMPT_FINISHED}
+    ends: dict[int | None, Event] = {
+        e.attempt: e for e in events if e.kind == EventKind.ATTEMPT_FINISHED
+    }
     given: dict[int | None, str] = {}
     for event in events:
         if event.kind in _ENDINGS:
@@ -119,21 +121,21 @@ def _attempts(
     for attempt in attempts:
         if attempt.status is not AttemptStatus.FINISHED:
             continue
-        name, event = attempt_name(attempt), ended.get(attempt.id)
-        if event is None:
+        name, ended = attempt_name(attempt), ends.get(attempt.id)
+        if ended is None:
             yield contradiction(name, "it is finished, but no event says so")
             continue
-        if event.data.get("outcome") != attempt.outcome:
+        if ended.data.get("outcome") != attempt.outcome:
             yield contradiction(
-                f"{name}, outcome", f"event {event.seq} says another",
-                attempt.outcome, event.data.get("outcome"),
+                f"{name}, outcome", f"event {ended.seq} says another",
+                attempt.outcome, ended.data.get("outcome"),
             )  # fmt: skip
         for table in _TABLES:
             there = counted[table].get(attempt.id, 0)
-            if event.data.get(table, there) != there:
+            if ended.data.get(table, there) != there:
                 yield contradiction(
-                    f"{name}, {table}", f"event {event.seq} counted others",
-                    there, event.data.get(table),
+                    f"{name}, {table}", f"event {ended.seq} counted others",
+                    there, ended.data.get(table),
                 )  # fmt: skip
         expected = _ENDINGS.get(given.get(attempt.id, ""), attempt.outcome)
         broken = given.get(attempt.id) == EventKind.INCONCLUSIVE and not counted["verdicts"].get(

@@ -136,15 +136,18 @@ def merge(workspace: Workspace, file: Path) -> Merged:
         )
     if workspace.ledger.exists() and named.samefile(workspace.ledger):
         raise _own(file)
-    with AdoptingLedger.open(workspace.ledger, writer=True) as ledger:
-        with _ledger_of(workspace, named) as (path, results), _opened(file, path, results) as found:
-            return _merge(workspace, ledger, found, file)
+    with (
+        AdoptingLedger.open(workspace.ledger, writer=True) as ledger,
+        _ledger_of(workspace, named) as (path, results),
+        _opened(file, path, results) as found,
+    ):
+        return _merge(workspace, ledger, found, file)
 
 
 def _own(file: Path) -> UsageError:
     return UsageError(
         f"{file} is this workspace's own campaign",
-        why="what it holds is here, or is another continuation of it; merging takes other campaigns",
+        why="it is here, or it is another continuation of it; only other campaigns are merged",
         hint="reactivate compare, or reactivate ledger unpack FILE DIR to look at it",
     )
 
@@ -215,8 +218,7 @@ def _require_whole(
         )
 
 
-def _merge(workspace: Workspace, ledger: Ledger, theirs: _Theirs, file: Path) -> Merged:
-    assert isinstance(ledger, AdoptingLedger)
+def _merge(workspace: Workspace, ledger: AdoptingLedger, theirs: _Theirs, file: Path) -> Merged:
     origin = campaign_origin(theirs.events[0])
     ours = ledger.events()
     if ours and campaign_origin(ours[0]) == origin:

@@ -80,15 +80,20 @@ class _Recorded:
         for attempt in attempts:
             self._phases.setdefault(attempt.phase, []).append(attempt)
         # References are few, and near to each other in time.
-        self.measurements = lru_cache(maxsize=16)(reader.measurements)
-        self.environment = lru_cache(maxsize=256)(reader.environment)
+        self._measurements = lru_cache(maxsize=16)(reader.measurements)
+        self._environment = lru_cache(maxsize=256)(reader.environment)
 
     def attempts(self, phase: str) -> Sequence[AttemptRecord]:
         """All attempts of a phase, oldest first."""
         return self._phases.get(phase, ())
 
-    measurements: object
-    environment: object
+    def measurements(self, attempt_id: int) -> Sequence[Measurement]:
+        """What an attempt measured."""
+        return self._measurements(attempt_id)
+
+    def environment(self, sha256: str) -> Mapping[str, JSON]:
+        """What an attempt ran in."""
+        return self._environment(sha256)
 
 
 def replay_ledger(workspace: Workspace) -> Replayed:
@@ -155,7 +160,7 @@ def _judged(
     name = attempt_name(attempt)
     prefix = VERIFICATION if attempt.step.startswith(VERIFICATION) else ""
     check = _CHECKS.get(attempt.step.removeprefix(prefix))
-    environment: Mapping[str, JSON] = recorded.environment(attempt.environment_sha256)  # type: ignore[operator]
+    environment = recorded.environment(attempt.environment_sha256)
     checklist = editions.get(str(environment.get("checklist_sha256", "")))
     if check is None:
         return not_replayed(name, f"`{attempt.step}` is no check of a checklist")
@@ -171,12 +176,11 @@ def _judged(
     here = {key: environment[key] for key in MACHINE if key in environment}
     try:
         references = recorded_references(
-            recorded, checklist, criteria, check, attempt, here=here, prefix=prefix  # type: ignore[arg-type]
+            recorded, checklist, criteria, check, attempt, here=here, prefix=prefix
         )  # fmt: skip
     except MeasurementError as error:
         return contradiction(name, f"it was judged although: {error.what}: {error.why}")
-    measured: tuple[Measurement, ...] = recorded.measurements(attempt.id)  # type: ignore[operator]
-    return judge_all(criteria, measured, references)
+    return judge_all(criteria, recorded.measurements(attempt.id), references)
 
 
 def _differences(
@@ -214,13 +218,16 @@ def _refusals(
     by_seq = {event.seq: event for event in events}
     for decision in decisions:
         event = by_seq.get(decision.seq)
-        if event is None or event.kind != EventKind.REFUSED or decision.attempt not in rebuilt:
+        if event is None or event.kind != EventKind.REFUSED or decision.attempt is None:
+            continue
+        verdicts = rebuilt.get(decision.attempt)
+        if verdicts is None:
             continue
         named = event.data.get("failed")
         names = {str(each) for each in named} if isinstance(named, list) else set()
         failed = [
             judged
-            for judged in rebuilt[decision.attempt]
+            for judged in verdicts
             if judged.verdict is Verdict.FAIL and judged.criterion in names
         ]
         if not failed:

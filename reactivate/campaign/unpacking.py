@@ -1,4 +1,4 @@
-"""Opening a pack: nothing in it is believed before its digest fits, nothing is written elsewhere."""
+"""Opening a pack: nothing in it is believed before its digest fits, nothing written elsewhere."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def damaged(file: Path, why: str) -> LedgerCorruptError:
 def _hostile(file: Path, name: str, why: str) -> LedgerTamperedError:
     return LedgerTamperedError(
         f"{file} was tampered with",
-        why=f"{ascii(name)}: {why}; nothing was unpacked",
+        why=f"{name!a}: {why}; nothing was unpacked",
         hint="get the pack again from whoever made it, and compare its SHA-256",
     )
 
@@ -234,7 +234,7 @@ def _store(path: Path, source: object, member: tarfile.TarInfo) -> tuple[int, st
                 copy.write(portion)
                 size += len(portion)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{ascii(member.name)} is a file and a folder") from error
+        raise ValueError(f"{member.name!a} is a file and a folder") from error
     path.chmod(0o755 if member.mode & 0o100 else 0o644)
     return size, hashed.hexdigest()
 
