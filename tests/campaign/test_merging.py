@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_campaigns import go_on, workspace_for
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def campaigns(tmp_path_factory: pytest.TempPathFactory) -> list[Workspace]:
     """Three campaigns at different places; to be copied."""
     made = []
-    for seed, steps in ((1, 13), (2, 9), (3, 11)):
+    for seed, steps in ((1, 13), (2, 14), (3, 11)):
         workspace = workspace_for(tmp_path_factory.mktemp("campaigns") / f"w{seed}")
         go_on(workspace, seed, steps=steps, worst=seed == 2)
         made.append(workspace)
@@ -51,9 +52,9 @@ def standing(workspace: Workspace) -> CampaignStatus:
     return dataclasses.replace(review(workspace), events=0)
 
 
-def content(workspace: Workspace, *, merged: bool) -> list[tuple[object, ...]]:
+def content(workspace: Workspace, *, merged: bool) -> list[tuple[Any, ...]]:
     """Every attempt with all it brought, but for its id."""
-    found: list[tuple[object, ...]] = []
+    found: list[tuple[Any, ...]] = []
     with Ledger.open(workspace.ledger, writer=False) as ledger:
         for attempt in ledger.attempts():
             if bool(origin_of(attempt.phase)) is merged:
@@ -92,7 +93,7 @@ def test_nothing_of_ours_moves(ours: int, campaigns: list[Workspace], tmp_path: 
     for workspace in (own, alone):
         go_on(workspace, 44, steps=5)
     verdicts = [
-        [(a.phase, a.step, a.number, j) for a, _, _, j, _ in _typed(content(w, merged=False))]
+        [(a.phase, a.step, a.number, j) for a, _, _, j, _ in content(w, merged=False)]
         for w in (own, alone)
     ]
     assert verdicts[0] == verdicts[1]
@@ -103,10 +104,6 @@ def test_nothing_of_ours_moves(ours: int, campaigns: list[Workspace], tmp_path: 
     assert not found.findings
 
 
-def _typed(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return rows
-
-
 def test_all_of_theirs_is_there_once(campaigns: list[Workspace], tmp_path: Path) -> None:
     own, theirs = copied(campaigns[0], tmp_path / "own"), campaigns[1]
     found = merge(own, theirs.root)
@@ -115,10 +112,10 @@ def test_all_of_theirs_is_there_once(campaigns: list[Workspace], tmp_path: Path)
     assert len(expected) == len(merged) == found.attempts
     for before, after in zip(expected, merged, strict=True):
         one, other = before[0], after[0]
-        assert dataclasses.replace(other, phase=one.phase, folder=one.folder) == one  # type: ignore[type-var,attr-defined]
-        assert other.phase == f"{found.origin}.{one.phase}"  # type: ignore[attr-defined]
+        assert dataclasses.replace(other, phase=one.phase, folder=one.folder) == one
+        assert other.phase == f"{found.origin}.{one.phase}"
         assert before[1:] == after[1:]
-    assert len(evidence(own)) == found.copied == sum(len(row[4]) for row in merged)  # type: ignore[arg-type]
+    assert len(evidence(own)) == found.copied == sum(len(row[4]) for row in merged)
     ledger = own.ledger.read_bytes()
     again = merge(own, theirs.ledger)
     assert (again.attempts, again.known, again.is_new) == (0, found.attempts, False)
@@ -128,9 +125,7 @@ def test_all_of_theirs_is_there_once(campaigns: list[Workspace], tmp_path: Path)
     assert note["file_sha256"] == hashlib.sha256(theirs.ledger.read_bytes()).hexdigest()
     with Ledger.open(theirs.ledger, writer=False) as opened:
         assert note["events"] == [1, opened.events()[-1].seq]
-        assert [d["reason"] for d in note["decisions"]] == [  # type: ignore[union-attr,index,call-overload]
-            d.reason for d in opened.decisions()
-        ]
+        assert [d["reason"] for d in note["decisions"]] == [d.reason for d in opened.decisions()]
 
 
 def test_the_order_does_not_matter_and_only_what_is_new_is_added(
@@ -295,7 +290,7 @@ merging.merge(Workspace(Path(own)), Path(theirs))
 """
 
 
-@pytest.mark.parametrize(("what", "count"), [("copy", 2), ("event", 0), ("event", 9)])
+@pytest.mark.parametrize(("what", "count"), [("copy", 1), ("event", 0), ("event", 9)])
 def test_a_kill_leaves_nothing_half_merged(
     what: str, count: int, campaigns: list[Workspace], tmp_path: Path
 ) -> None:

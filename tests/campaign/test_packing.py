@@ -24,7 +24,7 @@ from tests.cli.workspaces import in_process
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = workspace_for(tmp_path_factory.mktemp("packed") / "w")
-    go_on(workspace, 1, steps=10, worst=True)
+    go_on(workspace, 1, steps=14, worst=True)
     return workspace
 
 
@@ -56,15 +56,13 @@ def test_the_same_is_said_there(
     assert all((there / name).read_bytes() == content for name, content in files.items())
 
 
-def test_the_same_campaign_gives_the_same_bytes(
-    campaign: Workspace, packed: Path, tmp_path: Path
-) -> None:
-    assert pack(campaign, tmp_path / "again.tar").size_bytes == packed.stat().st_size
-    assert (tmp_path / "again.tar").read_bytes() == packed.read_bytes()
+def test_the_same_campaign_gives_the_same_bytes(campaign: Workspace, tmp_path: Path) -> None:
+    first = pack(campaign, tmp_path / "1.tar")
+    assert pack(campaign, tmp_path / "2.tar").sha256 == first.sha256
     # Nor does it matter where it lies, or when its files were written.
-    unpack(packed, tmp_path / "there")
-    pack(Workspace(tmp_path / "there"), tmp_path / "third.tar")
-    assert (tmp_path / "third.tar").read_bytes() == packed.read_bytes()
+    unpack(first.file, tmp_path / "there")
+    third = pack(Workspace(tmp_path / "there"), tmp_path / "3.tar")
+    assert third.file.read_bytes() == first.file.read_bytes()
 
 
 def test_it_goes_on_there(packed: Path, tmp_path: Path) -> None:
@@ -229,14 +227,14 @@ def test_cut_off_anywhere_and_damaged_anywhere(packed: Path, tmp_path: Path) -> 
     hostile = tmp_path / "in" / "hostile.tar"
     whole = packed.read_bytes()
     end = whole.index(b"manifest.json\0")
-    for number in range(40):
-        hostile.write_bytes(whole[: end * number // 40])
+    for number in range(10):
+        hostile.write_bytes(whole[: end * number // 10])
         _refused(hostile, tmp_path)
     with tarfile.open(packed) as archive:
         contents = [
             (m.offset_data, m.size) for m in archive if m.size and m.name != "manifest.json"
         ]
-    for offset, size in contents[:: max(1, len(contents) // 20)]:
+    for offset, size in contents[:: max(1, len(contents) // 10)]:
         at = offset + size // 2
         hostile.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         _refused(hostile, tmp_path)
