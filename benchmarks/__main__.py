@@ -12,6 +12,7 @@ from benchmarks import (
     bench_known_answers,
     bench_ledger,
     bench_overflow,
+    bench_replay,
     bench_report,
     bench_tour,
     bench_verify,
@@ -21,7 +22,7 @@ from benchmarks.goal import Goal
 
 BENCHES = (
     bench_face, bench_ledger, bench_watermark, bench_instruments, bench_frames, bench_overflow,
-    bench_report, bench_compare, bench_known_answers, bench_verify, bench_tour,
+    bench_report, bench_replay, bench_compare, bench_known_answers, bench_verify, bench_tour,
 )  # fmt: skip
 
 

@@ -19,9 +19,10 @@ _MARKER = Path("configs") / "campaign.toml"
 """The file that makes a folder a workspace; `create` writes it last."""
 
 _LAID_OUT = ("checklists", "configs", "probes")
-_NEVER_COPIED = shutil.ignore_patterns(
+never_copied = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.so", "*.o", "*.d", "build", ".*", "*.egg-info"
 )
+"""Takes a folder and names in it; gives those that belong to no copy of a workspace."""
 _CALIBRATION = ("advised", "required")
 _SCENARIOS = ("full", "reduced")
 _GITIGNORE = "ledger.db*\nresults/\n__pycache__/\n"
@@ -312,7 +313,7 @@ def _copy(source: Path, destination: Path) -> None:
     """Copy a tree without build products, writable for its owner, without the marker file."""
     destination.mkdir(parents=True, exist_ok=True)
     names = [entry.name for entry in source.iterdir()]
-    skipped = _NEVER_COPIED(str(source), names)
+    skipped = never_copied(str(source), names)
     for name in sorted(set(names) - set(skipped)):
         entry, copied = source / name, destination / name
         if entry.is_dir():

@@ -12,6 +12,7 @@ from pathlib import Path
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import Check, Measurement
 from reactivate.ledger.artifacts import record_artifacts
+from reactivate.ledger.origin import origin_of
 from reactivate.ledger.records import AttemptRecord, AttemptStatus
 from reactivate.ledger.store import Ledger
 from reactivate.run.environment import machine
@@ -67,7 +68,10 @@ def import_trace(workspace: Workspace, path: Path, *, day: date | None, utc: boo
         spans = [
             _span(attempt)
             for attempt in ledger.attempts(status=AttemptStatus.FINISHED)
-            if attempt.phase != PHASE and attempt.ended_at is not None
+            if attempt.phase != PHASE
+            and attempt.ended_at is not None
+            # Another machine's clock and daemon have nothing to do with this trace.
+            and not origin_of(attempt.phase)
         ]
         found = overlaps(trace, begun, zone, spans)
         requests = {

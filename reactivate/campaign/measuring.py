@@ -11,8 +11,8 @@ from pathlib import Path
 import trio
 
 from reactivate.campaign.agreement import agreed
-from reactivate.campaign.criteria import relative_to, scenarios_of, suites_of
-from reactivate.campaign.outcome import VERIFICATION, VERIFIED, Outcome
+from reactivate.campaign.criteria import scenarios_of, suites_of
+from reactivate.campaign.references import recorded_references
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.errors import MeasurementError
 from reactivate.evidence import Check, Measurement, Role, Verdict
@@ -20,7 +20,7 @@ from reactivate.gate.evaluate import metric_names, roles
 from reactivate.gate.judge import judge_all, needs_more_samples
 from reactivate.gate.judgement import Judgement
 from reactivate.instrument.contract import Reporter
-from reactivate.ledger.records import JSON, AttemptRecord, AttemptStatus
+from reactivate.ledger.records import JSON, AttemptRecord
 from reactivate.ledger.store import Ledger
 from reactivate.metrics import METRICS
 from reactivate.run.activation import Activation, activate
@@ -37,9 +37,6 @@ from reactivate.target.mount import TargetLauncher
 from reactivate.workload.scenario import Scenario
 from reactivate.workload.suites import operations
 from reactivate.workspace import Workspace
-
-_JUDGED = frozenset({Outcome.ADVANCED.value, Outcome.REFUSED.value, VERIFIED})
-"""Outcomes of attempts whose measurements are whole."""
 
 _DEPTH_INSTRUMENT = "watermark"
 """The instrument whose failures a call chain explains."""
@@ -179,7 +176,10 @@ def check(
             one that was proven.
         ReactivateError: as from building, mounting and measuring.
     """
-    recorded = _recorded_references(ground, criteria, kind, attempt)
+    recorded = recorded_references(
+        ground.ledger, ground.checklist, criteria, kind, attempt,
+        here=machine(), prefix=ground.prefix,
+    )  # fmt: skip
     folder = ground.workspace.results / attempt.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -332,64 +332,3 @@ def _on_record(ground: Ground, stage: Stage) -> tuple[str, str] | None:
         return None
     newest = activated[-1].data
     return str(newest["artifact_sha256"]), str(newest["configuration_sha256"])
-
-
-def _recorded_references(
-    ground: Ground, criteria: Sequence[Criterion], kind: Check, attempt: AttemptRecord
-) -> dict[Role, tuple[Measurement, ...]]:
-    """Measurements of the baseline and of the previous phase, from the same environment."""
-    phases = [phase.id for phase in ground.checklist.phases]
-    before = phases[: phases.index(attempt.phase)]
-    sources = {
-        Role.BASELINE: next((p.id for p in ground.checklist.phases if p.kind == "baseline"), ""),
-        Role.PREVIOUS: before[-1] if before else "",
-    }
-    found: dict[Role, tuple[Measurement, ...]] = {}
-    for role, phase in sources.items():
-        if not any(relative_to(criterion, role) for criterion in criteria):
-            continue
-        source = _reference(ground, role, phase, kind)
-        if source is None:
-            continue
-        found[role] = tuple(
-            m for m in ground.ledger.measurements(source.id) if m.role is Role.SUBJECT
-        )
-    return found
-
-
-def _reference(ground: Ground, role: Role, phase: str, kind: Check) -> AttemptRecord | None:
-    """The attempt whose numbers stand for a phase; one measured on another machine does not.
-
-    The campaign refers to its own attempts, and to a verification where the machine is another by
-    now; a verification to whatever is newest, which is what it measured itself if it did.
-    """
-    own = ground.ledger.latest_attempt(phase, kind.value, status=AttemptStatus.FINISHED)
-    again = ground.ledger.latest_attempt(
-        phase, f"{VERIFICATION}{kind.value}", status=AttemptStatus.FINISHED
-    )
-    # A refused run measured as well as a passed one: its phase went on by a waiver.
-    judged = [a for a in (own, again) if a is not None and a.outcome in _JUDGED]
-    if not judged or (judged[0] is not own and not ground.prefix):
-        return None
-    if ground.prefix:
-        judged.sort(key=lambda attempt: -attempt.id)
-    differs = [_differs(ground, attempt) for attempt in judged]
-    for attempt, difference in zip(judged, differs, strict=True):
-        if not difference:
-            return attempt
-    raise MeasurementError(
-        f"The {role.value} was measured in another environment",
-        why=f"{differs[0]}; their numbers do not compare",
-        hint="reactivate verify measures it here",
-    )
-
-
-def _differs(ground: Ground, attempt: AttemptRecord) -> str:
-    """What is not as it was when an attempt measured; "" if all of it is."""
-    then = ground.ledger.environment(attempt.environment_sha256)
-    changed = [
-        f"{key} was {then.get(key)}, is {value}"
-        for key, value in machine().items()
-        if then.get(key) != value
-    ]
-    return changed[0] if changed else ""

@@ -18,6 +18,7 @@ from reactivate.checklist.model import Checklist, Phase
 from reactivate.checklist.parse import load
 from reactivate.errors import ExitCode
 from reactivate.evidence import Check, Measurement, Verdict
+from reactivate.ledger.origin import MERGE, origin_of
 from reactivate.ledger.records import AttemptStatus, Event
 from reactivate.ledger.store import Ledger
 from reactivate.workspace import Workspace
@@ -40,7 +41,7 @@ def _status(
 ) -> CampaignStatus:
     events = ledger.events()
     passage = replay(events, now=checklist)
-    attempts = ledger.attempts()
+    attempts = [a for a in ledger.attempts() if not origin_of(a.phase)]
     counts, head = ledger.counts(), ledger.head()
     phase_id = passage.phase.id if passage.phase else ""
     evidence = [a for a in attempts if a.step in {c.value for c in Check}]
@@ -51,7 +52,7 @@ def _status(
         if passage.campaign is CampaignState.COMPLETE
         else passage.state.value.replace("_", " "),
         current=phase_id,
-        since=events[-1].at[11:16] + " UTC" if events else "",
+        since=_since(events),
         done=sum(state is PhaseState.ACTIVE for state in passage.states.values()),
         total=len(checklist.phases),
         phases=tuple(
@@ -69,6 +70,13 @@ def _status(
         head="" if head is None else head.sha256,
         next_command=advice(passage)[0][0],
     )
+
+
+def _since(events: Sequence[Event]) -> str:
+    """When the campaign last moved; what was merged into its ledger is no move of it."""
+    own = (e for e in reversed(events) if not origin_of(e.phase) and e.data.get("about") != MERGE)
+    newest = next(own, None)
+    return "" if newest is None else newest.at[11:16] + " UTC"
 
 
 def _verified(events: Sequence[Event]) -> str:

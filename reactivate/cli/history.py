@@ -53,12 +53,14 @@ def history(
 
 def _point(point: Point) -> dict[str, Any]:
     from reactivate.evidence import NotMeasured
+    from reactivate.ledger.origin import origin_of
 
     attempt, found = point.attempt, point.measurement
     missing = isinstance(found.value, NotMeasured)
     return {
         "attempt": attempt.id,
         "phase": attempt.phase,
+        "origin": origin_of(attempt.phase) or None,
         "step": attempt.step,
         "number": attempt.number,
         "started_at": attempt.started_at,
@@ -77,6 +79,7 @@ def _point(point: Point) -> dict[str, Any]:
 
 
 def _show(metric: str, points: tuple[Point, ...]) -> None:
+    from reactivate.ledger.origin import origin_of
     from reactivate.report.analysis.history import sparkline
     from reactivate.report.analysis.markup import visible
 
@@ -92,7 +95,11 @@ def _show(metric: str, points: tuple[Point, ...]) -> None:
     for point in points:
         _row(point, width)
     say()
-    say(f"next: reactivate analyze --component {shlex.quote(points[-1].attempt.phase)}")
+    own = [point.attempt.phase for point in points if not origin_of(point.attempt.phase)]
+    if own:
+        say(f"next: reactivate analyze --component {shlex.quote(own[-1])}")
+    else:
+        say("next: reactivate status")
 
 
 def _row(point: Point, width: int) -> None:

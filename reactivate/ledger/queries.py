@@ -14,6 +14,7 @@ from reactivate.gate.judgement import Judgement
 from reactivate.ledger import chain, codec
 from reactivate.ledger.chain import Link
 from reactivate.ledger.connection import damaged, translated
+from reactivate.ledger.origin import MERGED_PHASES
 from reactivate.ledger.records import (
     JSON,
     ArtifactRecord,
@@ -212,10 +213,15 @@ class LedgerQueries:
         return {int(number): str(sha256) for number, sha256 in rows}
 
     def counts(self) -> Counts:
-        """How much is in the ledger."""
-        tables = ("events", "attempts", "measurements", "decisions")
-        columns = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
-        ((events, attempts, measurements, decisions),) = self._rows(f"SELECT {columns}")
+        """How much is in the ledger; of attempts and measurements, the campaign's own."""
+        merged = f"(SELECT id FROM attempts WHERE {MERGED_PHASES})"
+        ((events, attempts, measurements, decisions),) = self._rows(
+            "SELECT (SELECT count(*) FROM events),"
+            f" (SELECT count(*) FROM attempts) - (SELECT count(*) FROM {merged}),"
+            " (SELECT count(*) FROM measurements)"
+            f" - (SELECT count(*) FROM measurements WHERE attempt IN {merged}),"
+            " (SELECT count(*) FROM decisions)"
+        )
         return Counts(
             events=events, attempts=attempts, measurements=measurements, decisions=decisions
         )

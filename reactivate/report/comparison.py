@@ -19,6 +19,7 @@ from reactivate.errors import MeasurementError, UsageError
 from reactivate.evidence import Check, Measurement, NotMeasured, Role
 from reactivate.gate.comparison import compare, durations
 from reactivate.gate.difference import Difference, Terms
+from reactivate.ledger.origin import origin_of
 from reactivate.ledger.records import JSON, AttemptRecord, AttemptStatus
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.reader import LedgerReader
@@ -280,6 +281,9 @@ def _attempts(reader: LedgerReader, side: Side, other: Side) -> list[AttemptReco
     beside: dict[tuple[str, str], AttemptRecord] = {}
     for attempt in reader.attempts(phase, status=AttemptStatus.FINISHED):
         if side.commit not in ("", reader.environment(attempt.environment_sha256).get("commit")):
+            continue
+        # What was merged is another campaign: compared where it is named.
+        if origin_of(attempt.phase) and not phase:
             continue
         # Of a commit, a verification tells as much; elsewhere, only where the campaign is silent.
         kept = newest if side.commit or attempt.step in _CHECKS else beside

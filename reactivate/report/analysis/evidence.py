@@ -150,7 +150,7 @@ def check_file(results: Path, folder: str, artifact: ArtifactRecord) -> FileChec
     if ".." in Path(path).parts or Path(artifact.path).is_absolute() or "\0" in path:
         state = FileState.OUTSIDE
     else:
-        file = _file(results / folder, artifact.path)
+        file = artifact_file(results / folder, artifact.path)
         try:
             if file.is_symlink() or not file.is_file():
                 state = FileState.MISSING
@@ -164,7 +164,7 @@ def check_file(results: Path, folder: str, artifact: ArtifactRecord) -> FileChec
     return FileCheck(path=path, recorded_sha256=artifact.sha256, found_sha256=found, state=state)
 
 
-def _file(folder: Path, path: str) -> Path:
+def artifact_file(folder: Path, path: str) -> Path:
     """The file of an artifact; names that are no UTF-8 are recorded with their bytes written."""
     plain = folder / path
     if plain.exists() or "\\x" not in path:

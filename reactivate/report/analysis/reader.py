@@ -15,6 +15,7 @@ from typing import Any, Final
 from reactivate.evidence import Measurement
 from reactivate.ledger import codec
 from reactivate.ledger.connection import connect_reader
+from reactivate.ledger.origin import MERGED_PHASES
 from reactivate.ledger.queries import LedgerQueries
 
 _PORTION: Final = 2_000
@@ -103,12 +104,17 @@ class LedgerReader(LedgerQueries):
     def moments(
         self, metric: str, *, phase: str | None = None, operation: str | None = None
     ) -> tuple[Moment, ...]:
-        """The worst value of a metric of the build under test, attempt by attempt."""
+        """The worst value of a metric of the build under test, attempt by attempt.
+
+        Args:
+            phase: only this phase, here and where it was merged from; None for all.
+        """
         pick = "min" if metric in _LEAST else "max"
         where = ""
         values: list[str] = []
         if phase is not None:
-            where, values = where + " AND a.phase = ?", [*values, phase]
+            where += f" AND (a.phase = ? OR ({MERGED_PHASES} AND a.phase GLOB '*.' || ?))"
+            values = [*values, phase, phase]
         if operation is not None:
             where, values = where + " AND m.operation = ?", [*values, operation]
         rows = self._rows(
@@ -127,6 +133,16 @@ class LedgerReader(LedgerQueries):
             " ON m.attempt = a.id ORDER BY m.metric"
         )
         return tuple(str(row[0]) for row in rows)
+
+    def damage(self) -> str:
+        """What SQLite finds wrong with the file, "" if nothing."""
+        ((report, *_), *_) = self._rows("PRAGMA quick_check(1)")
+        return "" if report == "ok" else str(report)
+
+    def counted(self, table: str) -> dict[int, int]:
+        """How many rows of `measurements`, `verdicts` or `artifacts` each attempt has."""
+        rows = self._rows(f"SELECT attempt, count(*) FROM {table} GROUP BY attempt")
+        return {int(attempt): int(count) for attempt, count in rows}
 
     def columns(self, table: str) -> tuple[str, ...]:
         """The columns of a table, in order."""

@@ -1,0 +1,95 @@
+"""Where an attempt comes from: this ledger's own campaign, or another one that was merged into it.
+
+A merged attempt stands under the phase `ORIGIN.PHASE`. No checklist has a phase with a dot, so
+nothing that asks for a phase of the campaign ever finds one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from reactivate.ledger import codec
+from reactivate.ledger.records import JSON, AttemptRecord, Decision, Event
+
+MERGE: Final = "merge"
+"""What the `about` of the note of a merge says."""
+
+_PREFIX: Final = "merged-"
+_DIGITS: Final = 12
+
+MERGED_PHASES: Final = f"phase GLOB '{_PREFIX}*.*'"
+"""SQL that holds for attempts that were merged."""
+
+
+def origin_of(phase: str) -> str:
+    """The campaign that an attempt of this phase was merged from, "" for this ledger's own."""
+    origin, dot, _ = phase.partition(".")
+    return origin if dot and origin.startswith(_PREFIX) else ""
+
+
+def campaign_origin(first: Event) -> str:
+    """The name of a campaign, wherever its ledger is copied to: by its first event."""
+    return f"{_PREFIX}{_digest([_event(first)])[:_DIGITS]}"
+
+
+def event_digest(event: Event) -> str:
+    """The digest of an event as it was recorded."""
+    return _digest([_event(event)])
+
+
+def attempt_digest(attempt: AttemptRecord, rows: Iterable[codec.Columns]) -> str:
+    """The digest of an attempt with all its results, the same in every ledger that has it.
+
+    Args:
+        attempt: as recorded by the ledger that measured it.
+        rows: its measurements, verdicts and artifacts, as columns; their `attempt` does not count.
+    """
+    own: dict[str, JSON] = {
+        "phase": attempt.phase,
+        "step": attempt.step,
+        "number": attempt.number,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+        "status": attempt.status.value,
+        "outcome": attempt.outcome,
+        "environment_sha256": attempt.environment_sha256,
+        "folder": attempt.folder,
+    }
+    results = ({k: v for k, v in row.items() if k != "attempt"} for row in rows)
+    return _digest((own, *results))
+
+
+def decision_data(decision: Decision) -> dict[str, JSON]:
+    """A decision as plain data, for the note of a merge."""
+    return {
+        "number": decision.number,
+        "at": decision.at,
+        "kind": decision.kind,
+        "phase": decision.phase,
+        "criterion": decision.criterion,
+        "reason": decision.reason,
+        "who": decision.who,
+        "unattended": decision.unattended,
+        "supersedes": decision.supersedes,
+        "context": dict(decision.context),
+    }
+
+
+def _event(event: Event) -> dict[str, JSON]:
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "kind": event.kind,
+        "phase": event.phase,
+        "attempt": event.attempt,
+        "data": event.data,
+    }
+
+
+def _digest(parts: Iterable[Mapping[str, JSON]]) -> str:
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(codec.dump(part, "a digest").encode() + b"\n")
+    return hashed.hexdigest()
