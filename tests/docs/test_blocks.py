@@ -10,34 +10,46 @@ import ast
 import importlib
 import re
 import runpy
-import shutil
+import sqlite3
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from reactivate.campaign.importing import read_trace
 from reactivate.checklist import language
-from reactivate.checklist.parse import load_checklist
-from reactivate.elf.image import Image
+from reactivate.checklist.parse import load
+from reactivate.errors import ReactivateError
 from reactivate.ledger import Ledger
+from reactivate.run.kernel_trace import read_trace
 from reactivate.target.config import load_target
+from reactivate.units import UNITS
 from reactivate.workload.scenario import load_scenario
-from reactivate.workspace import Workspace, create
-from tests.docs.pages import PROGRAM, ROOT, SESSION, Block, blocks, shell_lines, text_of
+from reactivate.workspace import create
+from tests.cli.workspaces import in_process
+from tests.docs.pages import (
+    PROGRAM,
+    ROOT,
+    SESSION,
+    Block,
+    blocks,
+    shell_lines,
+    spellings,
+    text_of,
+    without_remark,
+)
 
 ALL = list(blocks())
 SHOWN = {
     "checklists/*.md ──► Checklist ─┐": "a diagram of how data flows",
+    "cli → campaign → { gate, ledger, report }": "which way imports point;"
+    " tests/test_architecture.py",
     "configs/valgrind.toml:27: valgrind refuses `--alignment=8`: Alignment must be a power of 2"
     " in the range 16..4096.": "messages; tests/instrument/test_valgrind.py makes such ones",
     "calibrated: never. Run reactivate calibrate (about 20 s) so that the gates know their"
     " instruments here.": "three lines of status; tests/run/test_calibration.py",
     "depth       size   location": "a death's call chain, from one machine",
-    "frame   address   function": "the table that goes with the session above it",
     "vector: 0.1,0.2,0.3       (as many numbers as [vector_storage] dimensions says)":
     "a file of the embedded filesystem with remarks; tests/model/test_search_engine.py",
     "__main__.py   the command line            shell.py      request handlers, plain functions":
@@ -102,9 +114,7 @@ def test_every_block_has_a_kind_that_is_checked() -> None:
         for block in ALL
         if kind_of(block) not in CHECKED and block.text not in known
     ]
-    assert not unknown, (
-        "check them, or put them into SHOWN with a reason:\n" + "\n".join(unknown)
-    )
+    assert not unknown, "check them, or put them into SHOWN with a reason:\n" + "\n".join(unknown)
 
 
 def test_what_is_only_shown_is_still_there() -> None:
@@ -114,8 +124,6 @@ def test_what_is_only_shown_is_still_there() -> None:
 
 @pytest.mark.parametrize("block", of("typed"), ids=named)
 def test_what_is_typed_is_shell_and_known(block: Block) -> None:
-    from tests.docs.pages import spellings, without_remark
-
     for line in shell_lines(block):
         if not words_of(line):
             continue
@@ -161,7 +169,7 @@ def _scenario(text: str, folder: Path) -> None:
 def _instruments(text: str, folder: Path) -> None:
     workspace = create(folder, "model")
     (workspace.configs / "instruments.toml").write_text(text)
-    workspace.instrument_settings()
+    workspace.instrument_settings("watermark")
 
 
 def _entry_points(text: str, folder: Path) -> None:
@@ -197,8 +205,6 @@ def test_toml_is_read_by_what_reads_such_a_file(block: Block, tmp_path: Path) ->
 def test_sql_runs_on_a_ledger(block: Block, tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db", writer=True):
         pass
-    import sqlite3
-
     connection = sqlite3.connect(tmp_path / "ledger.db")
     try:
         connection.execute(block.text)
@@ -235,10 +241,10 @@ def test_yaml_is_indented_as_yaml(block: Block) -> None:
         if folded_from is not None and indent > folded_from:
             continue
         folded_from = None
-        while steps[-1] > indent:
-            steps.pop()
         if indent > steps[-1]:
             steps.append(indent)
+        while steps[-1] > indent:
+            steps.pop()
         assert indent == steps[-1], line
         assert re.match(r"\s*(- )?[\w-]+:( .*)?$", line), line
         if line.rstrip().endswith((": >", ": |")):
@@ -249,12 +255,120 @@ def test_yaml_is_indented_as_yaml(block: Block) -> None:
 def test_a_checklist_is_one(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "shown.md"
     path.write_text(block.text, encoding="utf-8")
-    load_checklist(path)
+    load(path)
 
 
-def test_the_diagram_of_states_is_the_machines() -> None:
-    from reactivate.campaign.phase_model import __name__ as _  # the machine must be importable
+# blocks that a test of their own makes anew
 
-    (block,) = of("mermaid")
-    assert block.text.startswith("stateDiagram")
-    assert _
+
+def block_of(page: str, first: str) -> Block:
+    """The block of a page that begins with this line."""
+    (found,) = (block for block in blocks(page) if block.first.startswith(first))
+    return found
+
+
+CHECKLISTS = "docs/COMPONENT_REACTIVATION_CHECKLIST.md"
+GRAMMAR = (CHECKLISTS, "criterion  = sum comparator sum")
+FAULT = (CHECKLISTS, "checklists/vexfs.md:")
+CRITERIA = (CHECKLISTS, "stack.peak <= 25% of stack.limit")
+TRACE = ("docs/import-trace.md", "[10:15:30] VexFS:")
+OWN_TESTS = (GRAMMAR, FAULT, CRITERIA, TRACE)
+
+
+def rules(text: str) -> dict[str, str]:
+    """Name to right side, blanks collapsed, of a grammar."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if "=" in (left := line.partition('"')[0]):
+            name = left.partition("=")[0].strip()
+            found[name] = line.partition("=")[2]
+        elif line.strip():
+            found[name] += line
+    return {key: " ".join(value.split()) for key, value in found.items()}
+
+
+def test_the_grammar_is_the_parsers() -> None:
+    assert language.__doc__ is not None
+    indented = [line for line in language.__doc__.splitlines() if line.startswith("    ")]
+    shown = rules(block_of(*GRAMMAR).text)
+    parsers = rules("\n".join(indented))
+    assert parsers == {name: rule for name, rule in shown.items() if name in parsers}
+    assert set(shown) - set(parsers) == {"number", "name", "metric", "operation", "unit", "digit"}
+    units = set(re.findall(r'"([^"]+)"', shown["unit"]))
+    assert units == set(UNITS)
+
+
+def test_the_criteria_that_are_shown_are_criteria() -> None:
+    for line in block_of(*CRITERIA).text.splitlines():
+        language.parse_criterion(line.strip())
+
+
+def test_the_fault_that_is_shown_is_the_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "checklists" / "vexfs.md").read_text(encoding="utf-8")
+    (tmp_path / "checklists").mkdir()
+    bad = text.replace(
+        "`stack.peak <= 25% of stack.limit`", "`stack.peek <= 25% of stack.limit`", 1
+    )
+    (tmp_path / "checklists" / "vexfs.md").write_text(bad)
+    monkeypatch.chdir(tmp_path)
+    result = in_process(["checklist", "check", "checklists/vexfs.md"], capsys)
+    assert result.code == 2
+    said = [line.strip() for line in (result.out + result.err).splitlines()]
+    for line in block_of(*FAULT).text.splitlines():
+        assert line.strip() in said
+
+
+def test_the_lines_of_a_kernel_trace_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    shown = block_of(*TRACE).text
+    path.write_text(shown)
+    trace = read_trace(path)
+    assert sum(each.calls + len(each.latencies_ns) for each in trace.functions.values()) == len(
+        shown.splitlines()
+    )
+
+
+def test_the_story_of_the_readme_is_the_tours() -> None:
+    """Whoever regenerates docs/example regenerates the story: `make example`."""
+    script = runpy.run_path(str(ROOT / "scripts" / "readme-story"), run_name="story")
+    told = script["filled"](text_of("README.md"))
+    assert told == text_of("README.md"), "scripts/readme-story"
+
+
+# red once: what these tests must not let through
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (_campaign, 'calibration = "perhaps"'),
+        (_target, 'title = "x"\n[run]\ncommand = ["x"]'),
+        (_scenario, 'title = "x"\n[[exercise]]\nname = "none"'),
+        (_instruments, "[watermark]\nrepeat = 3"),
+    ],
+)
+def test_a_faulty_file_would_be_noticed(
+    kind: Callable[[str, Path], None], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ReactivateError):
+        kind(text, tmp_path / "own")
+
+
+def test_a_faulty_block_would_be_noticed() -> None:
+    faulty = Block(page="x", line=1, info="yaml", text="a:\n  b: 1\n c: 2\n")
+    with pytest.raises(AssertionError):
+        test_yaml_is_indented_as_yaml(faulty)
+    with pytest.raises(AssertionError):
+        test_python_compiles_and_its_names_exist(
+            Block(page="x", line=1, info="python", text="from reactivate.units import Unitt\n")
+        )
+    with pytest.raises(AssertionError):
+        test_what_is_typed_is_shell_and_known(
+            Block(page="x", line=1, info="sh", text="reactivate measure 'x\n")
+        )
+    with pytest.raises(AssertionError):
+        test_what_is_typed_is_shell_and_known(Block(page="x", line=1, info="sh", text="makee x\n"))
+    assert kind_of(Block(page="x", line=1, info="", text="some words\n")) == "unknown"
