@@ -155,7 +155,7 @@ def commands(page: str) -> Iterator[Command]:
         for text in found:
             yield Command(where=block.where, text=without_remark(text), page=page)
     for line, code in code_in_lines(page):
-        if code.startswith(f"{PROGRAM} "):
+        if code.startswith(f"{PROGRAM} ") and not code.startswith(f"{PROGRAM} …"):
             text = code[len(PROGRAM) + 1 :]
             yield Command(where=f"{page}:{line}", text=text, page=page)
 

@@ -42,6 +42,8 @@ from tests.docs.pages import (
 
 ALL = list(blocks())
 SHOWN = {
+    "checklist ─► build ─► mount ─► paint · drive · scan ─► gate ─┬─ within budget ─► next"
+    " component": "what it is, in a picture",
     "checklists/*.md ──► Checklist ─┐": "a diagram of how data flows",
     "cli → campaign → { gate, ledger, report }": "which way imports point;"
     " tests/test_architecture.py",

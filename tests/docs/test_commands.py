@@ -168,7 +168,10 @@ PLACES = {
 
 def runnable(line: str) -> bool:
     """Whether a line is run here."""
-    verb = verb_of(line)
+    try:
+        verb = verb_of(line)
+    except AssertionError:
+        return False  # told by the test above
     return verb not in NOT_RUN and (verb not in ONLY_LISTS or "--list" in line)
 
 
