@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -14,17 +15,19 @@ import pytest
 from reactivate.instrument.registry import instrument_names
 from reactivate.metrics import BUILT_IN_METRICS
 from tests.cli.workspaces import in_process
-from tests.docs.pages import ROOT, text_of
+from tests.docs.pages import ROOT, text_of, without_remark
+from tests.docs.test_commands import understood
 
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "documents"), run_name="documents")
+WRITTEN: dict[str, str] = SCRIPT["generated"]()
 CHECKLISTS = text_of("docs/COMPONENT_REACTIVATION_CHECKLIST.md")
 TROUBLES = text_of("docs/troubleshooting.md")
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPT["generated"]()))
+@pytest.mark.parametrize("name", sorted(WRITTEN))
 def test_it_is_what_would_be_written_now(name: str) -> None:
     now = (ROOT / name).read_text(encoding="utf-8")
-    assert now == SCRIPT["generated"]()[name], "make docs"
+    assert now == WRITTEN[name], "make docs"
 
 
 # metrics
@@ -114,6 +117,32 @@ def test_what_the_program_says_is_in_the_table(
         for kind, pattern in patterns()
         if not re.fullmatch(r"(\\?\.\*|\W)*", pattern.pattern)
     ), said
+
+
+AS_TYPED = {"bisect": ["--good", "A", "--bad", "B", "--gate", "C.baseline"]}
+
+
+def hints() -> list[str]:
+    """What the errors tell to type, where that is a command of ours, once for each."""
+    found = (message.hint for message in SCRIPT["messages"]())
+    lines = {
+        without_remark(line)
+        for hint in found
+        for line in re.split(r"(?:,? or |, and |,? with | and )(?=reactivate )|, ", hint)
+        if line.startswith("reactivate ")
+    }
+    return sorted(lines)
+
+
+@pytest.mark.parametrize("line", hints())
+def test_what_an_error_tells_to_type_is_a_command(line: str) -> None:
+    command = re.sub(r"\s(for|measures|works|to|if)\s.*|[.;].*$", "", line).strip()
+    if command.startswith("reactivate …"):
+        return  # any verb
+    words = shlex.split(command.removeprefix("reactivate ").replace('"…"', "reason"))
+    if words[-1] == "…":  # as the person typed the rest
+        words[-1:] = AS_TYPED[words[0]]
+    understood([word.replace("…", "3") for word in words])
 
 
 def test_a_sentence_that_no_error_says_is_not_in_the_table() -> None:
