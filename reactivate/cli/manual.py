@@ -1,4 +1,4 @@
-"""man/reactivate.1 from the command line itself: `python -m reactivate.cli.manual > man/reactivate.1`.
+"""man/reactivate.1 from the command line itself: `make docs` writes it.
 
 The same walk as docs/cli.md in the language of man(7).
 """

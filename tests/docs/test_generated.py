@@ -141,7 +141,7 @@ def test_what_an_error_tells_to_type_is_a_command(line: str) -> None:
         return  # any verb
     words = shlex.split(command.removeprefix("reactivate ").replace('"…"', "reason"))
     if words[-1] == "…":  # as the person typed the rest
-        words[-1:] = AS_TYPED[words[0]]
+        words[-1:] = AS_TYPED.get(words[0], ["…"])
     understood([word.replace("…", "3") for word in words])
 
 
@@ -230,6 +230,27 @@ def test_values_that_are_explained_are_those_that_are_laid_out(name: str) -> Non
     for key, value in re.findall(r"^([\w-]+) = ([\d.]+)\b", text, re.MULTILINE):
         shown = re.findall(rf"^\| [^|]*`{key}`[^|]*\| ([\d.]+) \|", explained(name), re.MULTILINE)
         assert not shown or value in shown, key
+
+
+PROMISED = (
+    "stack frame tracking", "memory allocation patterns", "function call depth",
+    "stack overflow prediction", "memory leak detection", "memory hot spots", "cache and bandwidth",
+    "function-level attribution", "real-time memory pressure", "FUSE operation lifecycle",
+    "stack depth during FUSE calls", "allocations in FUSE context", "performance bottlenecks",
+    "real-time stack alerts", "overhead of the tools", "cross-reference between tools",
+    "run_valgrind_stack_analysis.sh", "run_perf_memory_profile.sh", "run_ebpf_fuse_tracing.sh",
+    "setup_profiling_environment.sh", "analyze_profiling_results.sh", "minimal_fuse_test.sh",
+    "incremental_component_test.sh", "stack_overflow_reproduction.sh",
+    "run_comprehensive_profiling.sh", "vexfs_trace_manager.sh",
+)  # fmt: skip
+"""What the environment that came before promised by its description, feature and script."""
+
+
+@pytest.mark.parametrize("promise", PROMISED)
+def test_everything_that_was_promised_before_has_its_place(promise: str) -> None:
+    section = explained("What became of the earlier configuration")
+    (row,) = re.findall(rf"^\| [^|]*{re.escape(promise)}[^|]*\| (.+) \|$", section, re.MULTILINE)
+    assert row.strip()
 
 
 # the house
