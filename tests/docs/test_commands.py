@@ -14,6 +14,8 @@ import typer.main
 
 from reactivate.cli.app import app
 from reactivate.errors import ExitCode
+from reactivate.ledger import Ledger
+from reactivate.report.decision_log import write_log
 from reactivate.workspace import Workspace, create
 from tests.cli.workspaces import CHECKLIST, PASSES, begun, in_process
 from tests.docs.pages import Command, commands, pages, spellings
@@ -128,6 +130,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with measurements of three phases on record, and others like it within."""
     root = laid_out(tmp_path_factory.mktemp("measured"))
     build(root, phases=PHASES)
+    with Ledger.open(root / "ledger.db", writer=False) as ledger:
+        write_log(ledger, Workspace(root).decisions)
     for name in ("before", "after", "other", "ws"):
         build(root / name, phases=PHASES)
         for folder in ("configs", "checklists"):
