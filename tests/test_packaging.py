@@ -47,6 +47,7 @@ def test_wheel_holds_what_init_lays_out(wheel: Path) -> None:
     ):
         assert template + needed in names
     assert any(name.endswith("LICENSE") for name in names)
+    assert any(name.endswith(".data/data/share/man/man1/reactivate.1") for name in names)
     built = [n for n in names if n.endswith((".pyc", ".so", ".o", ".db")) or "__pycache__" in n]
     assert built == []
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]

@@ -1,8 +1,12 @@
-"""docs/cli.md from the command line itself: `python -m reactivate.cli.reference > docs/cli.md`."""
+"""docs/cli.md from the command line itself: `python -m reactivate.cli.reference > docs/cli.md`.
+
+What it is made of, `described()`, the man page is made of too (`reactivate.cli.manual`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import typer.main
@@ -29,7 +33,7 @@ The same in text and in JSON.
 | code | meaning |
 | --- | --- |
 """
-_MEANINGS = {
+MEANINGS = {
     ExitCode.DONE: "done, or advanced by a step",
     ExitCode.BUG: "a bug in reactivate, with its traceback",
     ExitCode.USAGE: "the command line, a configuration or a checklist cannot be used",
@@ -43,52 +47,80 @@ _MEANINGS = {
 }
 
 
-def reference() -> str:
-    """The whole page."""
-    codes = "".join(f"| {int(code)} | {_MEANINGS[code]} |\n" for code in ExitCode)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """What the command line says of one verb.
+
+    Attributes:
+        path: its words, e.g. `checklist check`.
+        help: paragraphs, each one line; the first is the summary.
+        usage: what follows the path in a call.
+        options: name and meaning of each option and argument, `--help` left out.
+        example: a whole command line.
+    """
+
+    path: str
+    help: tuple[str, ...]
+    usage: str
+    options: tuple[tuple[str, str], ...]
+    example: str
+
+
+def described() -> tuple[tuple[tuple[str, str], ...], tuple[Verb, ...]]:
+    """The options before the verb, and every verb."""
     group: Any = typer.main.get_command(app)
     context = group.make_context("reactivate", ["status"], resilient_parsing=True)
-    options = "\n".join(_options(group, context))
-    sections = "\n".join(_verbs(group, context, ""))
+    return _options(group, context), tuple(_verbs(group, context, ""))
+
+
+def reference() -> str:
+    """The whole page."""
+    codes = "".join(f"| {int(code)} | {MEANINGS[code]} |\n" for code in ExitCode)
+    options, verbs = described()
+    sections = "\n".join(line for verb in verbs for line in _section(verb))
     return (
         f"{_INTRODUCTION}{codes}\n"
         f"Whoever closes our pipe, as `head` does, ends the command as SIGPIPE ends any.\n\n"
-        f"## Before the verb\n\n{options}\n{sections}"
+        f"## Before the verb\n\n{_table(options)}\n{sections}"
     )
 
 
-def _verbs(group: Any, parent: Any, path: str) -> Iterator[str]:
+def _verbs(group: Any, parent: Any, path: str) -> Iterator[Verb]:
     for name, verb in group.commands.items():
         full = f"{path} {name}".strip()
         if hasattr(verb, "commands"):
             yield from _verbs(verb, parent, full)
         else:
-            yield from _verb(verb, parent, full)
+            context = verb.context_class(
+                verb, info_name=f"reactivate {full}", resilient_parsing=True
+            )
+            yield Verb(
+                path=full,
+                help=tuple(" ".join(part.split()) for part in verb.help.split("\n\n")),
+                usage=" ".join(verb.collect_usage_pieces(context)),
+                options=_options(verb, context),
+                example=verb.epilog.removeprefix("Example: "),
+            )
 
 
-def _verb(verb: Any, parent: Any, path: str) -> Iterator[str]:
-    context = verb.context_class(verb, info_name=f"reactivate {path}", resilient_parsing=True)
-    pieces = " ".join(verb.collect_usage_pieces(context))
-    yield f"## {path}\n"
-    yield f"{_paragraphs(verb.help)}\n"
-    yield f"```\nreactivate {path} {pieces}\n```\n"
-    yield from _options(verb, context)
-    yield f"{verb.epilog.replace('Example: ', 'Example: `')}`\n"
+def _options(command: Any, context: Any) -> tuple[tuple[str, str], ...]:
+    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    return tuple((name, meaning) for name, meaning in filter(None, records) if name != "--help")
 
 
-def _options(command: Any, context: Any) -> Iterator[str]:
-    rows = []
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is not None and record[0] != "--help":
-            name, meaning = (part.replace("|", "\\|") for part in record)
-            rows.append(f"| `{name}` | {meaning} |")
-    if rows:
-        yield "\n".join(["| option | meaning |", "| --- | --- |", *rows]) + "\n"
+def _section(verb: Verb) -> Iterator[str]:
+    yield f"## {verb.path}\n"
+    yield "\n\n".join(verb.help) + "\n"
+    yield f"```\nreactivate {verb.path} {verb.usage}\n```\n"
+    if verb.options:
+        yield _table(verb.options)
+    yield f"Example: `{verb.example}`\n"
 
 
-def _paragraphs(text: str) -> str:
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+def _table(options: tuple[tuple[str, str], ...]) -> str:
+    rows = (tuple(part.replace("|", "\\|") for part in row) for row in options)
+    lines = (f"| `{name}` | {meaning} |" for name, meaning in rows)
+    return "\n".join(["| option | meaning |", "| --- | --- |", *lines]) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reactivate.errors import WorkspaceError
@@ -121,6 +122,54 @@ def write_log(ledger: LedgerQueries, folder: Path) -> tuple[Path, ...]:
             f"the decision log in {folder} cannot be written",
             why=f"{error.strerror}; every decision is in the ledger",
             hint="make room or give permission, then reactivate log --write",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDifferences:
+    """What of a written log is not what the ledger renders.
+
+    Attributes:
+        changed: files with other bytes.
+        missing: files that are not there.
+        unknown: files named as a decision is, of which the ledger knows nothing.
+    """
+
+    changed: tuple[Path, ...]
+    missing: tuple[Path, ...]
+    unknown: tuple[Path, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.missing or self.unknown)
+
+
+def check_log(ledger: LedgerQueries, folder: Path) -> LogDifferences:
+    """Compare the log in `folder` with what the ledger renders, byte by byte; writes nothing.
+
+    Raises:
+        WorkspaceError: a file or the folder cannot be read.
+    """
+    files = render_log(ledger)
+    changed, missing = [], []
+    try:
+        for name, content in files.items():
+            path = folder / name
+            if not path.is_file():
+                missing.append(path)
+            elif path.read_bytes() != content.encode("utf-8"):
+                changed.append(path)
+        kinds = "|".join(title.replace(" ", "-") for title in TITLES.values())
+        named = re.compile(rf"\d{{4,}}-.*-({kinds})\.md")
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+        unknown = (p for p in there if named.fullmatch(p.name) and p.name not in files)
+        return LogDifferences(
+            changed=tuple(changed), missing=tuple(missing), unknown=tuple(unknown)
+        )
+    except OSError as error:
+        raise WorkspaceError(
+            f"the decision log in {folder} cannot be read",
+            why=f"{error.strerror}: {error.filename}",
+            hint=f"ls -l {folder}",
         ) from error
 
 

@@ -242,6 +242,7 @@ def test_every_component_of_vexfs_is_held_to_the_same_core(project_root: Path) -
 
 
 def test_the_example_of_the_documentation_can_be_run(project_root: Path) -> None:
-    text = (project_root / "docs" / "checklists.md").read_text(encoding="utf-8")
+    page = project_root / "docs" / "COMPONENT_REACTIVATION_CHECKLIST.md"
+    text = page.read_text(encoding="utf-8")
     example_text = text.split("````markdown\n")[1].split("````")[0]
-    assert parse(example_text, "docs/checklists.md").components == ("vector_storage",)
+    assert parse(example_text, page).components == ("vector_storage",)

@@ -55,35 +55,45 @@ def scenario(ending: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def build(root: Path) -> Path:
-    """Lay out `ledger.db` and `results/` below a folder; returns the ledger."""
+def build(
+    root: Path, phases: tuple[tuple[str, int], ...] = (("baseline", 0), ("search", 900))
+) -> Path:
+    """Lay out `ledger.db` and `results/` below a folder; returns the ledger.
+
+    Args:
+        phases: their names, and by how many bytes each is deeper than the first; the last is
+            refused.
+    """
     moments = (datetime(2026, 1, 2, 3, tzinfo=UTC) + timedelta(seconds=n) for n in range(1000))
     results = root / "results"
     path = root / "ledger.db"
     root.mkdir(parents=True, exist_ok=True)
+    last = phases[-1][0]
     with Ledger.open(path, writer=True, clock=lambda: next(moments)) as ledger:
-        for phase, extra in (("baseline", 0), ("search", 900)):
+        for phase, extra in phases:
             for check in Check:
-                _attempt(ledger, results, phase, check, extra)
+                _attempt(ledger, results, phase, check, extra, last=phase == last)
         ledger.decide(
             DecisionDraft(
-                kind="retried", phase="search", reason=HOSTILE, who=HOSTILE, criterion=HOSTILE
+                kind="retried", phase=last, reason=HOSTILE, who=HOSTILE, criterion=HOSTILE
             )
         )
         ledger.decide(
             DecisionDraft(
-                kind="advanced", phase="search", reason=HOSTILE, who=HOSTILE, supersedes=1,
+                kind="advanced", phase=last, reason=HOSTILE, who=HOSTILE, supersedes=1,
                 context={"remaining_risk": [HOSTILE]},
             )
         )  # fmt: skip
     return path
 
 
-def _attempt(ledger: Ledger, results: Path, phase: str, check: Check, extra: int) -> None:
+def _attempt(
+    ledger: Ledger, results: Path, phase: str, check: Check, extra: int, *, last: bool
+) -> None:
     attempt = ledger.begin_attempt(phase, check.value, {"kernel": HOSTILE, "extra": extra})
     folder = results / attempt.folder
-    _evidence(folder, check, phase, extra)
-    refused = phase == "search" and check is Check.BASELINE
+    _evidence(folder, check, extra, last=last)
+    refused = last and check is Check.BASELINE
     failed = DecisionDraft(
         kind="refused", phase=phase, reason=HOSTILE, who="gate",
         context={"failed": [HOSTILE], "chain": [HOSTILE]},
@@ -98,7 +108,7 @@ def _attempt(ledger: Ledger, results: Path, phase: str, check: Check, extra: int
     )
 
 
-def _evidence(folder: Path, check: Check, phase: str, extra: int) -> None:
+def _evidence(folder: Path, check: Check, extra: int, *, last: bool) -> None:
     if check is Check.BASELINE:
         write(folder / "watermark" / "water mark.json", {})
     elif check is Check.TRACE:
@@ -106,7 +116,7 @@ def _evidence(folder: Path, check: Check, phase: str, extra: int) -> None:
         opcodes = [{"opcode": HOSTILE, "sent": 3, "failed": 1, "longest_ns": 5}]
         write(folder / "lifecycle" / "lifecycle.json", {"opcodes": opcodes})
     else:
-        ending = "died" if phase == "search" else "survived"
+        ending = "died" if last else "survived"
         write(folder / "scenarios" / "one.json", scenario(ending))
 
 

@@ -18,7 +18,14 @@ from reactivate.errors import WorkspaceError
 from reactivate.evidence import Check, Dimension, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger import DecisionDraft, Ledger
-from reactivate.report.decision_log import escape, file_name, render_log, table, write_log
+from reactivate.report.decision_log import (
+    check_log,
+    escape,
+    file_name,
+    render_log,
+    table,
+    write_log,
+)
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 AWKWARD = "a | b \\| c `x|y` <b>bold</b> &lt;\n\n# not a heading\n- `lone"
@@ -247,6 +254,28 @@ def test_writing_again_writes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
     (folder / "README.md").write_text("somebody's own words")
     assert write_log(ledger, folder) == (folder / "README.md",)
+
+
+def test_a_check_names_what_was_edited_removed_or_invented(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "decisions"
+    assert len(check_log(ledger, folder).missing) == 5  # nothing is written yet
+    write_log(ledger, folder)
+    (folder / "notes.md").write_text("somebody's own file is nobody's business")
+    assert not check_log(ledger, folder)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    edited, gone = folder / "0002-search-refused.md", folder / "CAMPAIGN.md"
+    invented = folder / "0009-search-rolled-back.md"
+    # One byte, at the end, where a reader would not see it.
+    edited.write_bytes(edited.read_bytes() + b" ")
+    gone.unlink()
+    invented.write_text("")
+    found = check_log(ledger, folder)
+    assert (found.changed, found.missing, found.unknown) == ((edited,), (gone,), (invented,))
+    assert write_log(ledger, folder) == (gone, edited)
+    assert check_log(ledger, folder).unknown == (invented,)
+    invented.unlink()
+    assert not check_log(ledger, folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_a_failure_leaves_the_old_file_whole(ledger: Ledger, tmp_path: Path) -> None:
