@@ -13,7 +13,8 @@ from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, code_block, prose, table
 from reactivate.units import format_quantity, format_ratio
 
-_AFTER_REFUSAL = ("retried", "waived", "rolled_back", "advanced")
+AFTER_REFUSAL = ("retried", "waived", "rolled_back", "advanced")
+"""Kinds of decisions that answer a refusal."""
 _BOUND_TO = ("artifact_sha256", "configuration_sha256", "checklist_sha256", "kernel")
 Attempts = Mapping[Check, AttemptRecord | None]
 
@@ -52,7 +53,7 @@ def refusal_section(evidence: Evidence, phase: str, attempts: Attempts) -> list[
 
 
 def _afterwards(refusal: Decision, decisions: Sequence[Decision]) -> list[str]:
-    later = [d for d in decisions if d.number > refusal.number and d.kind in _AFTER_REFUSAL]
+    later = [d for d in decisions if d.number > refusal.number and d.kind in AFTER_REFUSAL]
     if not later:
         return ["Nothing was decided since.", ""]
     lines = ["What was done:", ""]
@@ -90,10 +91,11 @@ def _before_and_after(evidence: Evidence, refusal: Decision, attempts: Attempts)
         rows.append(row)
     headers = ["criterion", "at the refusal", "evidence", "now", "evidence", "verdict"]
     lines = table(headers, rows) if rows else []
-    return [*lines, _what_changed(evidence, before, after), ""]
+    return [*lines, what_changed(evidence, before, after), ""]
 
 
-def _what_changed(evidence: Evidence, before: AttemptRecord, after: AttemptRecord) -> str:
+def what_changed(evidence: Evidence, before: AttemptRecord, after: AttemptRecord) -> str:
+    """What two attempts were measured on, as far as it differs, in a sentence."""
     then = evidence.reader.environment(before.environment_sha256)
     now = evidence.reader.environment(after.environment_sha256)
     settings = changed_settings(evidence.reader, before, after)
