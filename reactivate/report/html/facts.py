@@ -135,14 +135,13 @@ def attempt_bars(facts: Facts) -> list[Bar]:
         refused = attempt.outcome == "refused"
         value = measured.value
         missing = value.reason if isinstance(value, NotMeasured) else ""
-        note = f"{'refused, ' if refused else ''}{measured.operation}".rstrip(", ")
         found.append(
             Bar(
-                name=f"{attempt.phase}, attempt {attempt.number}",
+                name=f"{attempt.phase}, attempt {attempt.number}{', refused' if refused else ''}",
                 value_bytes=None if isinstance(value, NotMeasured) else value,
                 budget_bytes=facts.budget_bytes(attempt, measured.thread),
                 missing=missing,
-                note=f"({note})" if note else "",
+                note=f"({measured.operation})" if measured.operation else "",
             )
         )
     return found

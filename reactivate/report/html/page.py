@@ -56,6 +56,7 @@ h2{font-size:1.3rem;margin:2.6rem 0 .6rem;padding-top:.6rem;border-top:2px solid
 h3{font-size:1.08rem;margin:1.6rem 0 .4rem}h4,h5,h6{font-size:1rem;margin:1.2rem 0 .3rem}
 a{color:var(--link)}p,ul{margin:.5rem 0}ul{padding-left:1.3rem}
 code,pre{font:12.5px/1.45 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+h1 code,h2 code,h3 code{font-size:.92em}
 pre{background:var(--soft);border:1px solid var(--line);padding:.6rem .8rem;overflow-x:auto;
 overflow-wrap:normal}
 .wide{overflow-x:auto;margin:.6rem 0}

@@ -11,6 +11,7 @@ from reactivate.report.analysis.frames import ChainFacts
 from reactivate.report.analysis.markup import code, code_block, prose
 from reactivate.report.analysis.refusals import (
     AFTER_REFUSAL,
+    changed_settings,
     limit,
     observed,
     texts,
@@ -144,6 +145,12 @@ def _done(facts: Facts, links: Links, found: Refusal) -> list[str]:
             f"{prose(decision.who)}: {prose(decision.reason)} ({links.decision(decision)})."
         )
     if found.before is not None and found.after is not None:
+        reader = facts.evidence.reader
+        lines += [
+            f"- **What was changed:** the target's setting {code(name)} was "
+            f"{code(was) or 'not set'}, is {code(now) or 'not set'}."
+            for name, was, now in changed_settings(reader, found.before, found.after)
+        ]
         lines.append(f"- {what_changed(facts.evidence, found.before, found.after)}")
     return lines
 
@@ -187,9 +194,19 @@ def picture_of(facts: Facts, found: Refusal) -> Picture | None:
     operation = found.chain.operation
     limit_bytes = facts.limit_bytes(found.decision.phase)
     before = picture_chain(f"refused, {operation}", found.chain, limit_bytes)
+    name = "fixed" if _passes(facts, found) else "newest, not passed"
     if isinstance(found.fixed, NotMeasured):
         return icicle(before)
-    return comparison(before, picture_chain(f"fixed, {operation}", found.fixed, limit_bytes))
+    return comparison(before, picture_chain(f"{name}, {operation}", found.fixed, limit_bytes))
+
+
+def _passes(facts: Facts, found: Refusal) -> bool:
+    """Whether everything that failed passes now."""
+    if found.before is None or found.after is None:
+        return False
+    newer = {judged.criterion: judged.verdict for judged in facts.judged(found.after)}
+    failed = [j.criterion for j in facts.judged(found.before) if j.verdict is Verdict.FAIL]
+    return bool(failed) and all(newer.get(each) is Verdict.PASS for each in failed)
 
 
 def _picture(facts: Facts, found: Refusal) -> str:

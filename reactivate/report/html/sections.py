@@ -114,7 +114,7 @@ def refused_section(facts: Facts, links: Links) -> str:
     found = refusals(facts)
     stories = [told(facts, links, each, level=0) for each in found]
     nothing = markdown(["Nothing was refused, as far as the ledger goes."])
-    return section("refusals", "Refused, and what fixed it", *(stories or [nothing]))
+    return section("refusals", "Refusals, and what became of them", *(stories or [nothing]))
 
 
 def phase_section(facts: Facts, links: Links, phase: PhaseShape, *, alone: bool) -> str:
@@ -129,7 +129,7 @@ def phase_section(facts: Facts, links: Links, phase: PhaseShape, *, alone: bool)
     if alone:
         content += [told(facts, links, each, level=0) for each in refusals(facts, phase.id)]
     elif any(d.kind == "refused" and d.phase == phase.id for d in facts.decisions):
-        again = "It was refused before: [why, and what fixed it](#refusals)."
+        again = "It was refused before: [why, and what became of it](#refusals)."
         content.append(markdown([again]))
     content.append(_part(verdict_section(facts.evidence, attempts)))
     content += _stack(facts, phase, attempts[Check.BASELINE])

@@ -11,7 +11,7 @@ from reactivate.units import format_bytes
 
 _ROW: Final = 20
 _NAME: Final = 290.0
-_VALUE: Final = 190.0
+_VALUE: Final = 225.0
 _FAR: Final = 4
 """A budget this many times the longest bar is named, not drawn: it would press all bars flat."""
 
