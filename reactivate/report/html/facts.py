@@ -181,7 +181,7 @@ def sweeps(scenario: ScenarioFacts) -> Mapping[str, tuple[Series, ...]]:
 
 
 def _series(limit: int | None, steps: Sequence[Mapping[str, Any]]) -> Series:
-    name = "unknown limit" if limit is None else f"under {format_bytes(limit)}"
+    name = "unknown limit" if limit is None else f"limit {format_bytes(limit)}"
     return Series(
         name=name,
         points=tuple(

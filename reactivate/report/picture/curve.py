@@ -107,8 +107,7 @@ def _legend(index: int, series: Series, *, drawn: bool) -> list[str]:
     y = _LINE * index + 12
     said = series.name
     if series.limit_bytes:
-        line = "the dashed line" if drawn else "far above the picture"
-        said += f"; limit {format_bytes(series.limit_bytes)}, {line}"
+        said += ": the dashed line" if drawn else ", far above the picture"
     if series.deaths:
         said += f"; {len(series.deaths):,} died (×)"
     return [_mark(index, _LEFT + 6, y - 4, ""), label(cut(said, 800), _LEFT + 16, y)]
