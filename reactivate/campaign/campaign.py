@@ -41,6 +41,7 @@ from reactivate.instrument.contract import Reporter
 from reactivate.ledger.records import JSON, AttemptRecord, DecisionDraft
 from reactivate.ledger.store import Ledger
 from reactivate.target.config import load_target, target_path
+from reactivate.target.configuration import settings_of
 from reactivate.target.reap import reap
 from reactivate.workspace import Workspace
 
@@ -206,6 +207,9 @@ class Campaign:
                     {
                         "artifact_sha256": done.build.artifact_sha256,
                         "configuration_sha256": done.build.configuration_sha256,
+                        "configuration": settings_of(
+                            ground.spec.configuration, done.build.components
+                        ),
                         "components": list(done.build.components),
                         "build_facts": measuring.build_facts(done.build),
                         "witness": witness,

@@ -25,6 +25,7 @@ from reactivate.cli import (
     log,
     measure,
     overflow,
+    report,
     selftest,
     status,
     target_verbs,
@@ -33,7 +34,8 @@ from reactivate.cli import (
     verify,
     watch,
 )
-from reactivate.cli.failure import end_as_a_pipe_does, report
+from reactivate.cli.failure import end_as_a_pipe_does
+from reactivate.cli.failure import report as reported
 from reactivate.cli.light import LightGroup
 from reactivate.cli.state import State
 from reactivate.errors import UsageError
@@ -53,7 +55,7 @@ class Verbs(LightGroup):
         try:
             return list(super().parse_args(ctx, args))
         except _Complaint as error:
-            raise typer.Exit(report(_usage(error), as_json=ctx.meta[_JSON])) from error
+            raise typer.Exit(reported(_usage(error), as_json=ctx.meta[_JSON])) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -64,9 +66,9 @@ class Verbs(LightGroup):
         except BrokenPipeError:
             end_as_a_pipe_does()
         except _Complaint as error:
-            raise typer.Exit(report(_usage(error), as_json=ctx.meta[_JSON])) from error
+            raise typer.Exit(reported(_usage(error), as_json=ctx.meta[_JSON])) from error
         except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-            raise typer.Exit(report(error, as_json=ctx.meta[_JSON])) from error
+            raise typer.Exit(reported(error, as_json=ctx.meta[_JSON])) from error
 
 
 def _usage(error: Any) -> UsageError:
@@ -122,6 +124,7 @@ _CAMPAIGN = (
     log,
     verify,
     analyze,
+    report,
     history,
     compare,
     bisect,

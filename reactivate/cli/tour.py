@@ -123,7 +123,9 @@ def tour(
     ] = None,
     example: Annotated[
         Path | None,
-        typer.Option(help="Also write transcript, status and decision log to this folder."),
+        typer.Option(
+            help="Also write transcript, decision log, analyses and report to this folder."
+        ),
     ] = None,
 ) -> None:
     """Run a whole campaign on the embedded filesystem.
@@ -140,6 +142,7 @@ def tour(
     if example is not None:
         _write_example(narrator, folder, example)
     typer.echo(f"\nThe whole story took {seconds:.0f} s.")
+    typer.echo(f"report: {folder / 'results' / 'report' / 'index.html'}")
     typer.echo(f"decision log: {folder / 'docs' / 'decisions' / 'README.md'}")
     typer.echo(f"next: cd {shlex.quote(str(folder))} && reactivate status")
 
@@ -171,6 +174,8 @@ def tell(narrator: Narrator, folder: Path) -> None:
     narrator.type(["next", "--until", "blocked", "--yes"])
     narrator.say("Every decision, readable without the tool.")
     narrator.type(["log", "--write"])
+    narrator.say("The whole campaign as one page, with pictures.")
+    narrator.type(["report"])
     narrator.say("The end.")
     narrator.type(["status"])
     _must_be_complete(narrator)
@@ -193,14 +198,13 @@ def _wrong(what: str) -> NoReturn:
 
 
 def _write_example(narrator: Narrator, folder: Path, example: Path) -> None:
-    """Transcript, status and decision log, without the temporary folder's name."""
-    import shutil
+    """Transcript, status, decision log, analyses and report, without the folder's name."""
+    from reactivate.cli.example import write_pages
 
-    decisions = example / "decisions"
-    if decisions.exists():
-        shutil.rmtree(decisions)
-    example.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder / "docs" / "decisions", decisions)
+    narrator.ask(["report", "--component", REFUSED_COMPONENT])
+    analyses = ["--baseline", "--component", REFUSED_COMPONENT, "--stack-overflow-analysis"]
+    narrator.ask(["analyze", *analyses])
+    write_pages(folder, example)
     text = "".join(narrator.transcript).replace(str(folder), "campaign")
     example.joinpath("tour.txt").write_text(text, encoding="utf-8")
     # The last of each: what a command printed, up to the next line of the story.

@@ -12,12 +12,14 @@ from reactivate.evidence import Check, Measurement, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import AttemptRecord, AttemptStatus, Decision
-from reactivate.report.analysis.markup import code, prose, table
+from reactivate.report.analysis.markup import code, prose, results_link, table
 from reactivate.report.analysis.refusals import limit, observed, texts
 from reactivate.report.analysis.shape import PhaseShape, Shape, latest, read_shape
 from reactivate.report.analysis.values import cell, change, number
 
 FILE_NAME = "CAMPAIGN.md"
+CHAINS = "deepest/deepest-"
+"""How the paths of call chains begin, in the folder of an attempt."""
 _DEPTH = "stack.operation"
 _RESOURCES = (
     (Check.BASELINE, _DEPTH, "stack of the deepest operation, below idle"),
@@ -138,9 +140,9 @@ def _largest(
 def _source(attempt: AttemptRecord | None, measurement: Measurement | None) -> str:
     if attempt is None or measurement is None:
         return ""
-    place = f"results/{attempt.folder}/{measurement.evidence}".rstrip("/")
+    place = f"{attempt.folder}/{measurement.evidence}".rstrip("/")
     operation = f" ({code(measurement.operation)})" if measurement.operation else ""
-    return code(place) + operation
+    return results_link(place) + operation
 
 
 def _issues(
@@ -151,17 +153,31 @@ def _issues(
         if decision.kind == "refused":
             lines.append(f"- {_link(decision, names)} refused: {prose(decision.reason)}")
             lines += [f"    - {prose(text)}" for text in texts(decision.context.get("failed"))]
+            lines += _evidence(ledger, decision)
     for attempt in ledger.attempts(phase.id):
         if attempt.status is AttemptStatus.INTERRUPTED:
             lines.append(f"- attempt {attempt.number} ({prose(attempt.step)}) was interrupted")
         elif attempt.status is AttemptStatus.FINISHED:
             lines += [
                 f"- attempt {attempt.number} ({prose(attempt.step)}), {code(judged.source)}: "
-                f"{judged.verdict.value}: {prose(judged.reason)}"
+                f"{judged.verdict.value}: {prose(judged.reason)} "
+                f"({results_link(f'{attempt.folder}/{judged.evidence}'.rstrip('/'))})"
                 for judged in ledger.judgements(attempt.id)
                 if judged.verdict not in (Verdict.PASS, Verdict.FAIL)
             ]
     return [*lines, ""] if lines else ["None on record.", ""]
+
+
+def _evidence(ledger: LedgerQueries, decision: Decision) -> list[str]:
+    """The files that a refusal rests on: those of its failed criteria, and the call chain's."""
+    if decision.attempt is None:
+        return []
+    attempt = ledger.attempt(decision.attempt)
+    failed = [j for j in ledger.judgements(attempt.id) if j.verdict is Verdict.FAIL]
+    paths = [judged.evidence for judged in failed if judged.evidence]
+    paths += [a.path for a in ledger.artifacts(attempt.id) if a.path.startswith(CHAINS)]
+    cited = [results_link(f"{attempt.folder}/{path}") for path in dict.fromkeys(paths)]
+    return [f"    - evidence: {', '.join(cited)}"] if cited else []
 
 
 def _actions(own: Sequence[Decision], names: Mapping[int, str]) -> list[str]:
@@ -227,9 +243,9 @@ def _limits(ledger: LedgerQueries, phase: PhaseShape) -> list[str]:
         return ["Not measured: no gate of the integration was judged.", ""]
     rows = []
     for source, (attempt, judged) in found.items():
-        where = f"results/{attempt.folder}/{judged.evidence}".rstrip("/")
+        where = f"{attempt.folder}/{judged.evidence}".rstrip("/")
         row = [code(source), observed(judged), limit(judged), judged.verdict.value.upper()]
-        rows.append([*row, code(where)])
+        rows.append([*row, results_link(where)])
     return table(["criterion", "observed", "limit", "verdict", "evidence"], rows)
 
 

@@ -16,8 +16,8 @@ from reactivate.files import replace_files
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
-from reactivate.report.analysis.markup import code_block, visible
-from reactivate.report.campaign_report import FILE_NAME, render_campaign
+from reactivate.report.analysis.markup import code_block, prose, results_link, visible
+from reactivate.report.campaign_report import CHAINS, FILE_NAME, render_campaign
 from reactivate.units import format_quantity, format_ratio
 
 _BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|(?<!\d)[#>+\-*_=~]|(?<!\d)```)")
@@ -71,6 +71,7 @@ def render_log(ledger: LedgerQueries) -> dict[str, str]:
             [
                 *_head(decision, names, superseded.get(decision.number), heads[decision.number]),
                 *_context(decision),
+                *_chains(decision, attempts, ledger),
                 *_verdicts(decision, attempts, ledger),
                 *_environment(decision, attempts, ledger),
                 "## Consequence",
@@ -217,6 +218,18 @@ def _context(decision: Decision) -> list[str]:
     return lines
 
 
+def _chains(
+    decision: Decision, attempts: Mapping[int, AttemptRecord], ledger: LedgerQueries
+) -> list[str]:
+    """Where the call chain of the context is whole; a code block holds no link."""
+    if not decision.context.get("chain") or decision.attempt is None:
+        return []
+    folder = attempts[decision.attempt].folder
+    paths = [a.path for a in ledger.artifacts(decision.attempt) if a.path.startswith(CHAINS)]
+    cited = [results_link(f"{folder}/{path}", label=path) for path in paths]
+    return [f"The whole chain: {', '.join(cited)}.", ""] if cited else []
+
+
 def _attempt_ids(decision: Decision) -> list[int]:
     listed = decision.context.get("attempts")
     if isinstance(listed, Sequence) and not isinstance(listed, str):
@@ -236,12 +249,12 @@ def _verdicts(
         lines += [
             f"## Verdicts: {attempt.step}",
             "",
-            f"Attempt {attempt.number} of {attempt.phase}, evidence in "
-            f"`results/{attempt.folder}/`.",
+            f"Attempt {attempt.number} of {prose(attempt.phase)}, evidence in "
+            f"{results_link(f'{attempt.folder}/')}.",
             "",
             *table(
                 ["criterion", "observed", "limit", "n", "instrument", "evidence", "verdict"],
-                [_verdict_row(judgement) for judgement in judgements],
+                [_verdict_row(attempt, judgement) for judgement in judgements],
             ),
             "",
         ]
@@ -253,7 +266,7 @@ def _verdicts(
     return lines
 
 
-def _verdict_row(judgement: Judgement) -> list[str]:
+def _verdict_row(attempt: AttemptRecord, judgement: Judgement) -> list[str]:
     where = " ".join(part for part in (judgement.operation, judgement.thread) if part)
     observed = _value(judgement.observed, judgement)
     if judgement.interval is not None:
@@ -265,7 +278,9 @@ def _verdict_row(judgement: Judgement) -> list[str]:
         _value(judgement.limit, judgement),
         str(judgement.samples),
         judgement.instrument,
-        f"`{judgement.evidence}`" if judgement.evidence else "",
+        results_link(f"{attempt.folder}/{judgement.evidence}", label=judgement.evidence)
+        if judgement.evidence
+        else "",
         judgement.verdict.value.upper(),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def current_settings(path: Path) -> dict[str, Setting]:
             if isinstance(setting, (str, int, float)):
                 found[f"{name}.{key}" if key else name] = setting
     return found
+
+
+def settings_of(path: Path | None, components: Sequence[str]) -> dict[str, Setting]:
+    """The values that `configuration_sha256` counts, by `SECTION.KEY`, or `KEY`; for people.
+
+    Raises:
+        ConfigurationError: it is not TOML.
+        WorkspaceError: it cannot be read.
+    """
+    found = {} if path is None else current_settings(path)
+    return {
+        # Records hold no NaN and no infinity.
+        name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
+        for name, value in found.items()
+        if "." not in name or name.split(".", 1)[0] in components
+    }
 
 
 def command_text(spec: TargetSpec, components: Sequence[str]) -> dict[str, object]:

@@ -163,6 +163,9 @@ def test_every_link_leads_to_a_file_of_the_log(ledger: Ledger) -> None:
         for token in tokens(text)
         if token.type == "link_open"
     ]
+    evidence = [target for _, target in links if str(target).startswith("../../results/")]
+    assert "../../results/search/attempt-001/" in evidence
+    links = [(name, target) for name, target in links if target not in evidence]
     assert len([name for name, _ in links if name != "CAMPAIGN.md"]) == 1 + 3 + 2
     assert {target for _, target in links} <= set(files)
     assert [target for name, target in links if name == "README.md"] == [
@@ -192,7 +195,7 @@ def test_a_refusal_shows_its_verdicts(ledger: Ledger) -> None:
         "FAIL",
     ] in rows(text)
     assert ["rss.peak <= 1 GiB", "not measured: perf is missing", "1.00 GiB", "0", "", "", "ERROR"] in rows(text)  # fmt: skip # noqa: E501
-    assert "results/search/attempt-001/`" in text
+    assert "[results/search/attempt-001/](../../results/search/attempt-001/)" in text
     assert ["tools", "cc 12"] in rows(text)
 
 

@@ -30,7 +30,8 @@ def baseline_analysis(evidence: Evidence, shape: Shape) -> str:
     attempt = latest(reader, phase.id, Check.BASELINE)
     trace = latest(reader, phase.id, Check.TRACE)
     lines += ["From the ledger and its evidence files alone.", ""]
-    lines += [source_line(attempt, phase, "baseline"), source_line(trace, phase, "trace")]
+    lines.append(source_line(evidence, attempt, phase, "baseline"))
+    lines.append(source_line(evidence, trace, phase, "trace"))
     if attempt is not None:
         environment = reader.environment(attempt.environment_sha256)
         lines.append(f"- environment: {environment_lines(environment)}")

@@ -38,7 +38,7 @@ def component_analysis(evidence: Evidence, shape: Shape, name: str) -> str:
     lines = [f"# Component {code(name)}", "", "From the ledger and its evidence files alone.", ""]
     if shape.missing:
         lines += [f"The order of the phases is that of their attempts: {prose(shape.missing)}.", ""]
-    lines += [source_line(attempts[check], phase, check.value) for check in Check]
+    lines += [source_line(evidence, attempts[check], phase, check.value) for check in Check]
     measured = attempts[Check.BASELINE]
     if measured is not None:
         environment = reader.environment(measured.environment_sha256)

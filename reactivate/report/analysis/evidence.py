@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from reactivate.evidence import NotMeasured
@@ -57,11 +57,14 @@ class Evidence:
         reader: the ledger.
         results: the folder of all results.
         up: from the document that is written to the folder of all results, for links.
+        anchored: whether the document has a place `#attempt-N` for each attempt; links to files
+            are then named by it and the file alone.
     """
 
     reader: LedgerReader
     results: Path
     up: str = "../"
+    anchored: bool = False
     _checks: dict[int, dict[str, FileCheck]] = field(default_factory=dict)
     _attempts: dict[int, AttemptRecord] = field(default_factory=dict)
 
@@ -111,14 +114,24 @@ class Evidence:
     def cite(self, attempt: AttemptRecord, path: str) -> str:
         """A link to an evidence file; the attempt itself where there is no file."""
         if not path:
-            return f"ledger, attempt {attempt.id}"
+            return self.attempt(attempt)
         note = ""
         found = self.checks(attempt).get(path)
         if found is None:
             note = " (not among the attempt's files)"
         elif found.state is not FileState.INTACT:
             note = f" ({found.state.value})"
-        return link(f"{attempt.folder}/{path}", f"{self.up}{attempt.folder}/{path}") + note
+        name = f"{attempt.folder}/{path}"
+        if self.anchored:
+            name = f"{attempt.id}: {PurePath(path).name}"
+        return link(name, f"{self.up}{attempt.folder}/{path}") + note
+
+    def attempt(self, attempt: AttemptRecord) -> str:
+        """A link to an attempt: its place in the document, or its folder if it has files."""
+        if self.anchored:
+            return f"[attempt {attempt.id}](#attempt-{attempt.id})"
+        name = f"ledger, attempt {attempt.id}"
+        return link(name, f"{self.up}{attempt.folder}/") if self.checks(attempt) else name
 
     def section(self) -> list[str]:
         """What the comparison of everything that was asked about found."""

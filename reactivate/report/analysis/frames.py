@@ -41,12 +41,15 @@ class ChainFacts:
         path: the evidence file, relative to the attempt's folder.
         total_bytes: from the thread's start to the deepest point.
         shares: by function; frames without bytes of their own are left out.
+        runs: name, place, bytes and number of frames, from the thread's start to the deepest
+            point; neighbours of the same function are one.
     """
 
     operation: str
     path: str
     total_bytes: int
     shares: Mapping[str, Share]
+    runs: tuple[tuple[str, Share], ...] = ()
 
 
 def read_chains(
@@ -72,25 +75,33 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
         return NotMeasured(reason=missing)
     try:
         shares: dict[str, Share] = {}
+        runs: list[tuple[str, Share]] = []
         for frame in document["frames"]:
             size = int(frame["size_bytes"])
             if not size:
                 continue
             name = frame["function"] or _code_place(frame)
-            before = shares.get(name)
-            shares[name] = Share(
-                bytes=size + (before.bytes if before else 0),
-                frames=1 + (before.frames if before else 0),
-                place=f"{frame['file']}:{frame['line']}" if frame["file"] else "",
-            )
+            place = f"{frame['file']}:{frame['line']}" if frame["file"] else ""
+            shares[name] = _more(shares.get(name), size, place)
+            if runs and runs[-1][0] == name:
+                runs[-1] = name, _more(runs[-1][1], size, place)
+            else:
+                runs.append((name, Share(bytes=size, frames=1, place=place)))
         return ChainFacts(
             operation=str(document["operation"]),
             path=path,
             total_bytes=int(document["total_bytes"]),
             shares=shares,
+            runs=tuple(reversed(runs)),
         )
     except (KeyError, TypeError, ValueError) as error:
         return NotMeasured(reason=f"{path} is no call chain: {error!r}")
+
+
+def _more(share: Share | None, size_bytes: int, place: str) -> Share:
+    if share is None:
+        return Share(bytes=size_bytes, frames=1, place=place)
+    return Share(bytes=share.bytes + size_bytes, frames=share.frames + 1, place=place)
 
 
 def _code_place(frame: Mapping[str, Any]) -> str:

@@ -68,6 +68,16 @@ def link(label: str, path: str) -> str:
     return f"[{prose(label)}]({quote(path, safe='/._-~', errors='replace')})"
 
 
+def results_link(path: str, *, label: str = "") -> str:
+    """A link from a file of the decision log to evidence; right wherever the workspace lies.
+
+    Args:
+        path: relative to the folder of all results.
+        label: shown instead of the path from the workspace.
+    """
+    return link(label or f"results/{path}", f"../../results/{path}")
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table, one line per row, and an empty line; cells are Markdown already."""
     lines = [_line(headers), _line(["---"] * len(headers))]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from reactivate.evidence import Check, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
+from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, code_block, prose, table
 from reactivate.units import format_quantity, format_ratio
 
-_AFTER_REFUSAL = ("retried", "waived", "rolled_back", "advanced")
+AFTER_REFUSAL = ("retried", "waived", "rolled_back", "advanced")
+"""Kinds of decisions that answer a refusal."""
 _BOUND_TO = ("artifact_sha256", "configuration_sha256", "checklist_sha256", "kernel")
 Attempts = Mapping[Check, AttemptRecord | None]
 
@@ -50,7 +53,7 @@ def refusal_section(evidence: Evidence, phase: str, attempts: Attempts) -> list[
 
 
 def _afterwards(refusal: Decision, decisions: Sequence[Decision]) -> list[str]:
-    later = [d for d in decisions if d.number > refusal.number and d.kind in _AFTER_REFUSAL]
+    later = [d for d in decisions if d.number > refusal.number and d.kind in AFTER_REFUSAL]
     if not later:
         return ["Nothing was decided since.", ""]
     lines = ["What was done:", ""]
@@ -88,13 +91,19 @@ def _before_and_after(evidence: Evidence, refusal: Decision, attempts: Attempts)
         rows.append(row)
     headers = ["criterion", "at the refusal", "evidence", "now", "evidence", "verdict"]
     lines = table(headers, rows) if rows else []
-    return [*lines, _what_changed(evidence, before, after), ""]
+    return [*lines, what_changed(evidence, before, after), ""]
 
 
-def _what_changed(evidence: Evidence, before: AttemptRecord, after: AttemptRecord) -> str:
+def what_changed(evidence: Evidence, before: AttemptRecord, after: AttemptRecord) -> str:
+    """What two attempts were measured on, as far as it differs, in a sentence."""
     then = evidence.reader.environment(before.environment_sha256)
     now = evidence.reader.environment(after.environment_sha256)
+    settings = changed_settings(evidence.reader, before, after)
     changed = [
+        f"{code(name)} {code(was) or 'nothing'} → {code(is_) or 'nothing'}"
+        for name, was, is_ in settings
+    ]
+    changed += [
         f"{key.replace('_', ' ')} {code(str(then.get(key)))} → {code(str(now.get(key)))}"
         for key in _BOUND_TO
         if then.get(key) != now.get(key)
@@ -104,6 +113,35 @@ def _what_changed(evidence: Evidence, before: AttemptRecord, after: AttemptRecor
             f"Artifact, configuration, checklist and kernel are the same ({_pair(before, after)})."
         )
     return f"What differs ({_pair(before, after)}): {'; '.join(changed)}."
+
+
+def changed_settings(
+    reader: LedgerQueries, before: AttemptRecord, after: AttemptRecord
+) -> tuple[tuple[str, str, str], ...]:
+    """Settings of the target that differ: name, value then and now; "" where there was none.
+
+    They are on record with the activation that came before an attempt.
+    """
+    then, now = settings_of(reader, before), settings_of(reader, after)
+    if then is None or now is None:
+        return ()
+    return tuple(
+        (name, _setting(then, name), _setting(now, name))
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    )
+
+
+def settings_of(reader: LedgerQueries, attempt: AttemptRecord) -> Mapping[str, JSON] | None:
+    """The target's settings that an attempt was measured with; None if they are not on record."""
+    activations = reader.events(kind="activated", phase=attempt.phase)
+    earlier = [e for e in activations if e.attempt is not None and e.attempt <= attempt.id]
+    found = earlier[-1].data.get("configuration") if earlier else None
+    return found if isinstance(found, Mapping) else None
+
+
+def _setting(settings: Mapping[str, JSON], name: str) -> str:
+    return json.dumps(settings[name], ensure_ascii=False) if name in settings else ""
 
 
 def _pair(before: AttemptRecord, after: AttemptRecord) -> str:

@@ -123,13 +123,15 @@ def _largest(found: Iterable[Worst]) -> Worst | None:
     return max(measured, key=lambda pair: pair[0])[1]
 
 
-def source_line(attempt: AttemptRecord | None, phase: PhaseShape, step: str) -> str:
+def source_line(
+    evidence: Evidence, attempt: AttemptRecord | None, phase: PhaseShape, step: str
+) -> str:
     """Which attempt speaks, in a sentence."""
     if attempt is None:
         return f"- {step}: {NOTHING}: {code(phase.id)} has no finished {step} check on record"
     return (
         f"- {step}: attempt {attempt.number} of {code(phase.id)} ({prose(attempt.outcome)}), "
-        f"{attempt.started_at[:19].replace('T', ' ')} UTC, {code(f'results/{attempt.folder}/')}"
+        f"{attempt.started_at[:19].replace('T', ' ')} UTC, {evidence.attempt(attempt)}"
     )
 
 
