@@ -34,15 +34,9 @@ _PF_EXITING = 0x4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryMapping:
-    """One line of /proc/PID/maps; `end` is exclusive, `path` is "" for anonymous memory."""
-
+class _Range:
     start: Address
     end: Address
-    permissions: str
-    offset: int
-    inode: int
-    path: str
 
     @property
     def size_bytes(self) -> int:
@@ -55,20 +49,18 @@ class MemoryMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StackMapping:
+class MemoryMapping(_Range):
+    """One line of /proc/PID/maps; `end` is exclusive, `path` is "" for anonymous memory."""
+
+    permissions: str
+    offset: int
+    inode: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackMapping(_Range):
     """The mapped part of a thread's stack: it is used from `end` downwards to `start`."""
-
-    start: Address
-    end: Address
-
-    @property
-    def size_bytes(self) -> int:
-        """Length of the mapping."""
-        return self.end - self.start
-
-    def contains(self, address: int) -> bool:
-        """Whether the address lies inside."""
-        return self.start <= address < self.end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,9 @@ from reactivate.procfs import (
     waiting_requests,
 )
 
+_MORE_TIME = (
+    "stop what keeps it busy, or give it more time: --deadline, or deadline_seconds in a workspace"
+)
 _PAUSE_SECONDS = 0.00005
 
 _SETTLE_SECONDS = 0.002
@@ -282,7 +285,7 @@ class Sleepers:
                         f"thread {tid} ({thread_name(self.pid, tid)}) of process {self.pid} did "
                         f"not fall asleep within {self.deadline_seconds:g} s",
                         why="only the stack of a sleeping thread can be painted and scanned",
-                        hint="stop what keeps it busy, or raise deadline_seconds",
+                        hint=_MORE_TIME,
                     )
             except ProcessLookupError:
                 continue
@@ -291,7 +294,7 @@ class Sleepers:
             why=f"{unanswered} FUSE requests are unanswered"
             if unanswered
             else f"its {len(self.threads)} threads wake up again and again",
-            hint="stop what keeps it busy, or raise deadline_seconds",
+            hint=_MORE_TIME,
         )
 
 
