@@ -37,6 +37,26 @@ workload = ["posix"]
 - [ ] Leaves room: `stack.peak <= 25% of stack.limit`
 - [ ] Memory: `rss.peak <= 64 MiB`
 - [ ] Time: `latency.p50 <= 10 ms`
+
+## One
+
+```toml component
+id = "vector_storage"
+risk = "low"
+workload = ["posix"]
+```
+
+### Gate: baseline
+
+- [ ] Leaves room: `stack.peak <= 25% of stack.limit`
+
+### Gate: trace
+
+- [ ] No deep recursion: `stack.recursion <= 100`
+
+### Gate: overflow
+
+- [ ] Survives: `overflow.crashes == 0`
 """
 
 

@@ -34,6 +34,10 @@ VERBS: dict[str, list[str]] = {
     "rollback": ["--reason", "later"],
     "status": [],
     "log": [],
+    "ledger merge": ["TRACE"],
+    "ledger pack": ["NEW"],
+    "ledger unpack": ["TRACE", "NEW"],
+    "ledger replay": [],
     "verify": [],
     "import-trace": ["TRACE"],
     "checklist check": [],
@@ -129,14 +133,14 @@ def test_help_has_an_example_that_is_a_command(
 
 
 def test_a_group_without_a_verb_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for group in ([], ["checklist"], ["target"]):
+    for group in ([], ["checklist"], ["ledger"], ["target"]):
         result = in_process(group, capsys)
         assert result.code == ExitCode.DONE
         assert "Commands:" in result.out
 
 
 def test_first_lines_of_help_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    for group in ([], ["checklist"], ["target"]):
+    for group in ([], ["checklist"], ["ledger"], ["target"]):
         assert "..." not in in_process([*group, "--help"], capsys).out.replace("[ARGS]...", "")
 
 
