@@ -56,6 +56,13 @@ def needs_root() -> None:
 
 
 @pytest.fixture
+def needs_chromium() -> None:
+    """Skips without the browser."""
+    if shutil.which("chromium") is None:
+        _missing("chromium is not installed (Debian package chromium)")
+
+
+@pytest.fixture
 def project_root() -> Path:
     """The source checkout."""
     return ROOT

@@ -12,7 +12,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from reactivate.report.picture.svg import STYLE, Picture, plain
+from reactivate.report.picture.svg import NOT_XML, STYLE, Picture, plain
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 _DEEPEST_HEADING = 6
@@ -100,7 +100,8 @@ def document(title: str, body: Iterable[str]) -> str:
         "content=\"default-src 'none';style-src 'unsafe-inline'\">\n"
         f"<title>{plain(title)}</title>\n<style>{_CSS}{STYLE}</style>\n</head>\n<body>\n"
     )
-    return f"{head}<main>\n{''.join(body)}</main>\n</body>\n</html>\n"
+    shown = NOT_XML.sub("\ufffd", "".join(body))
+    return f"{head}<main>\n{shown}</main>\n</body>\n</html>\n"
 
 
 def section(anchor: str, title: str, *content: str) -> str:

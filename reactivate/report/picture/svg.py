@@ -14,7 +14,8 @@ WIDTH: Final = 960
 CHARACTER: Final = 6.7
 """Upper estimate of a character's width at the font size of labels."""
 
-_NOT_XML = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+NOT_XML: Final = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that are none; neither XML nor HTML may hold them."""
 
 STYLE: Final = """
 .rx{font:11px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
@@ -86,7 +87,7 @@ class Picture:
 
 def plain(text: str) -> str:
     """Any text as the content or attribute of an XML element: shown, never obeyed."""
-    return html.escape(_NOT_XML.sub("\ufffd", visible(text)), quote=True)
+    return html.escape(NOT_XML.sub("\ufffd", visible(text)), quote=True)
 
 
 def cut(text: str, width: float) -> str:
