@@ -42,6 +42,7 @@ from reactivate.ledger.records import JSON, AttemptRecord, DecisionDraft
 from reactivate.ledger.store import Ledger
 from reactivate.target.config import load_target, target_path
 from reactivate.target.reap import reap
+from reactivate.trust import require_no_links
 from reactivate.workspace import Workspace
 
 _GONE = "the process that ran it ended before it was recorded"
@@ -62,6 +63,7 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
 @contextmanager
 def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
     """What steps stand on, open for writing, and what a killed call had left; see `opened`."""
+    require_no_links(workspace)
     settings = workspace.settings()
     checklist = load(settings.checklist)
     require_passable(checklist)

@@ -82,8 +82,13 @@ def mounts(folder: Path) -> dict[str, str]:
 
 def control_groups(tools: Collection[int]) -> list[Path]:
     """Control groups that tools with these process numbers made, wherever they are."""
-    made = Path("/sys/fs/cgroup").rglob("reactivate-*")
-    return [path for path in made if int(path.name.split("-")[1]) in tools]
+    # os.walk() goes on where a group of somebody else's vanishes meanwhile.
+    return [
+        Path(folder, name)
+        for folder, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if name.startswith("reactivate-") and int(name.split("-")[1]) in tools
+    ]
 
 
 def files(folder: Path) -> list[Path]:
