@@ -76,6 +76,7 @@ def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
         interrupted = ledger.interrupt_open_attempts(_GONE)
         ground = Ground(workspace=workspace, checklist=checklist, spec=spec, ledger=ledger)
         edited = recording.follow_checklist(ground)
+        recording.complete_log(ground)
         yield ground, [*wording.recovered(interrupted, removed), *edited]
 
 

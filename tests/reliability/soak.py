@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 from tests.reliability.killing import Tally, kill_campaigns
 from tests.reliability.leftovers import sole_ancestor
 
+_SAID = {"wrong": 0}
+
 
 def main() -> int:
     """Kill, and say what came of it; 1 if anything was lost or left."""
@@ -28,6 +30,9 @@ def main() -> int:
 
 
 def _far(tally: Tally) -> None:
+    for each in tally.wrong[_SAID["wrong"] :]:
+        print(f"WRONG {each}", flush=True)
+    _SAID["wrong"] = len(tally.wrong)
     print(
         f"{tally.total} kills in {tally.campaigns} campaigns, {len(tally.wrong)} wrong",
         file=sys.stderr, flush=True,
@@ -41,8 +46,6 @@ def _show(tally: Tally, seconds: float) -> None:
         print(f"  {count} × {what} left by a kill, and removed by the next call")
     for place, count in tally.kills.most_common():
         print(f"  {count:4} × killed at: {place}")
-    for each in tally.wrong:
-        print(f"WRONG {each}")
     print(f"{len(tally.wrong)} wrong")
 
 
