@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.campaign.events import IGNORED, EventKind
+from reactivate.campaign.events import IGNORED, UNDECIDED, EventKind
 from reactivate.ledger import AttemptStatus, Ledger
 from reactivate.ledger.records import AttemptRecord, Decision, Event
 
@@ -32,8 +32,12 @@ class Recorded:
 
     @property
     def finished(self) -> Counter[tuple[str, str]]:
-        """How often each step of each phase was finished."""
-        finished = (a for a in self.attempts if a.status is AttemptStatus.FINISHED)
+        """How often each step of each phase was finished, and came to something."""
+        finished = (
+            a
+            for a in self.attempts
+            if a.status is AttemptStatus.FINISHED and a.outcome not in UNDECIDED
+        )
         return Counter((a.phase, a.step) for a in finished)
 
 

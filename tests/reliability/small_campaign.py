@@ -8,6 +8,8 @@ from pathlib import Path
 from reactivate.workspace import Workspace, create
 from tests.target import fiveways
 
+ROOM, NO_ROOM = "25% of stack.limit", "1 KiB"
+
 CHECKLIST = """\
 # Small passage
 
@@ -41,7 +43,7 @@ scenarios = ["small_disk"]
 
 ### Gate: baseline
 
-- [ ] Leaves room: `stack.peak <= 25% of stack.limit`
+- [ ] Leaves room: `stack.peak <= LIMIT`
 
 ### Gate: trace
 
@@ -97,10 +99,13 @@ most_runs = 1
 CAMPAIGN = 'target = "own"\nchecklist = "checklists/small.md"\nwho = "tester"\n'
 
 
-def lay_out(folder: Path) -> Workspace:
+def lay_out(folder: Path, *, whole: bool = True) -> Workspace:
     """A workspace FOLDER/w and the user's checkout FOLDER/user; what was there goes.
 
     The component is switched by a patch, so that the tool's copy of the source is in it, too.
+
+    Args:
+        whole: else the first gate of the component refuses, and that is the end.
     """
     for name in ("w", "user"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -108,7 +113,7 @@ def lay_out(folder: Path) -> Workspace:
     workspace = create(folder / "w", "model")
     fiveways.written(workspace.root, fiveways.text("patch", user, names=("vector_storage",)))
     for path, text in (
-        (workspace.checklists / "small.md", CHECKLIST),
+        (workspace.checklists / "small.md", CHECKLIST.replace("LIMIT", ROOM if whole else NO_ROOM)),
         (workspace.configs / "scenarios" / "small_disk.toml", SCENARIO),
         (workspace.configs / "instruments.toml", INSTRUMENTS),
         (workspace.configs / "campaign.toml", CAMPAIGN),

@@ -46,6 +46,9 @@ def _show(tally: Tally, seconds: float) -> None:
         print(f"  {count} × {what} left by a kill, and removed by the next call")
     for place, count in tally.kills.most_common():
         print(f"  {count:4} × killed at: {place}")
+    print(f"{len(tally.disturbed)} whole calls ended with 5 or 6, and the next one went on")
+    for each in tally.disturbed:
+        print("  " + each.strip().splitlines()[-2])
     print(f"{len(tally.wrong)} wrong")
 
 
