@@ -115,3 +115,9 @@ def digest(folder: Path) -> str:
         name = os.fsencode(path.relative_to(folder))
         total.update(b"%s\0%o\0" % (name, path.lstat().st_mode) + hashlib.sha256(content).digest())
     return total.hexdigest()
+
+
+def of_root(folder: Path) -> list[str]:
+    """What belongs to root in a folder, itself included."""
+    paths = (folder, *files(folder))
+    return [str(p.relative_to(folder)) for p in paths if p.lstat().st_uid == 0]
