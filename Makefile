@@ -21,7 +21,7 @@ setup: system $(STAMP)
 
 system:
 ifneq ($(SYSTEM_PACKAGES),skip)
-	@scripts/system-packages
+	@scripts/system-packages $(PACKAGES)
 endif
 
 $(STAMP): pyproject.toml constraints.txt | system
@@ -35,6 +35,8 @@ $(STAMP): pyproject.toml constraints.txt | system
 
 tour: setup
 	@$(BIN)/python -m reactivate tour $(TOUR_DIR)
+
+test bench: PACKAGES := tests
 
 test: setup lint types unit
 

@@ -18,7 +18,10 @@ def replace_file(path: Path, data: bytes) -> bool:
         return False
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(data)
+        # Never through a link that somebody has put in its place.
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            file.write(data)
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)

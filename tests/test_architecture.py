@@ -19,6 +19,7 @@ SMALL = {
     "units",
     "procfs",
     "workspace",
+    "trust",
     "tomlfile",
     "extensions",
     "__init__",

@@ -43,6 +43,7 @@ from reactivate.ledger.store import Ledger
 from reactivate.target.config import load_target, target_path
 from reactivate.target.configuration import settings_of
 from reactivate.target.reap import reap
+from reactivate.trust import require_no_links
 from reactivate.workspace import Workspace
 
 _GONE = "the process that ran it ended before it was recorded"
@@ -63,6 +64,7 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
 @contextmanager
 def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
     """What steps stand on, open for writing, and what a killed call had left; see `opened`."""
+    require_no_links(workspace)
     settings = workspace.settings()
     checklist = load(settings.checklist)
     require_passable(checklist)
@@ -75,6 +77,7 @@ def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
         interrupted = ledger.interrupt_open_attempts(_GONE)
         ground = Ground(workspace=workspace, checklist=checklist, spec=spec, ledger=ledger)
         edited = recording.follow_checklist(ground)
+        recording.complete_log(ground)
         yield ground, [*wording.recovered(interrupted, removed), *edited]
 
 

@@ -14,7 +14,7 @@ from reactivate.campaign.agreement import agreed
 from reactivate.campaign.criteria import scenarios_of, suites_of
 from reactivate.campaign.references import recorded_references
 from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
-from reactivate.errors import MeasurementError
+from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.evidence import Check, Measurement, Role, Verdict
 from reactivate.gate.evaluate import metric_names, roles
 from reactivate.gate.judge import judge_all, needs_more_samples
@@ -180,8 +180,7 @@ def check(
         ground.ledger, ground.checklist, criteria, kind, attempt,
         here=machine(), prefix=ground.prefix,
     )  # fmt: skip
-    folder = ground.workspace.results / attempt.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _fresh_folder(ground.workspace, attempt)
     started = time.monotonic()
 
     def undecided(found: Sequence[Measurement]) -> Collection[str]:
@@ -211,6 +210,21 @@ def check(
         explanation=_explanation(ground, stage, build, judgements, waived, folder, reporter)
         or (None if provoked is None else provoked.explanation),
     )
+
+
+def _fresh_folder(workspace: Workspace, attempt: AttemptRecord) -> Path:
+    """The folder of an attempt's evidence; what lies in one already is no evidence of this one."""
+    folder = workspace.results / attempt.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError as error:
+        raise WorkspaceError(
+            f"{folder} is there already",
+            why="the ledger does not know it, and its files would pass for this attempt's evidence",
+            hint=f"mv {folder.parent} {folder.parent}.old",
+        ) from error
+    return folder
 
 
 async def _provoke(

@@ -20,7 +20,7 @@ from reactivate.evidence import Measurement
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.records import JSON, AttemptRecord, DecisionDraft
-from reactivate.report.decision_log import write_log
+from reactivate.report.decision_log import file_name, write_log
 
 EventDraft = tuple[str, Mapping[str, JSON]]
 
@@ -59,6 +59,17 @@ def follow_checklist(ground: Ground) -> list[Line]:
         label="checklist", text=f"changed since {since}: {'; '.join(found)}", result="on record"
     )
     return [edited, *(Line(label="", text=text) for text in consequences(before, after))]
+
+
+def complete_log(ground: Ground) -> None:
+    """Write the decision log if a killed call had recorded a decision and not written it whole.
+
+    The newest decision's file is the last that is written.
+    """
+    decisions = ground.ledger.decisions()
+    folder = ground.workspace.decisions
+    if decisions and not (folder / file_name(decisions[-1])).exists():
+        write_log(ground.ledger, folder)
 
 
 def _named(path: Path, ground: Ground) -> str:

@@ -110,7 +110,8 @@ def _top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    ctx.obj = State(workspace)
+    ctx.obj = state = State(workspace)
+    ctx.call_on_close(state.give_back)
 
 
 _CAMPAIGN = (

@@ -30,9 +30,11 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a workspace: checklists, configs, probes."""
+    from reactivate.trust import give_back
     from reactivate.workspace import create
 
     workspace = create(directory, target, reduced=reduced, source=source)
+    give_back(workspace.root, [workspace.root])
     if as_json:
         emit_json(
             "reactivate.init/1",

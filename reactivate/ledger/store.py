@@ -36,6 +36,7 @@ from reactivate.ledger.records import (
     DecisionDraft,
     Event,
 )
+from reactivate.trust import give_back
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -109,6 +110,8 @@ class Ledger(LedgerQueries):
         except BaseException:
             lock.release()
             raise
+        # The user can go on where root began, also after a kill. SQLite does so with its journal.
+        give_back(path.parent, (path, lock_path(path)))
         return cls(path, connection, clock=clock, database=database, lock=lock)
 
     def __enter__(self) -> Self:

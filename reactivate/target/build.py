@@ -35,6 +35,7 @@ from reactivate.target.record import make_run_folder, write_record
 from reactivate.target.settings import write_switched
 from reactivate.target.source import Source, prepare
 from reactivate.tomlfile import nearest
+from reactivate.trust import require_no_links, require_trusted
 from reactivate.workspace import Workspace
 
 _PACKAGES = {
@@ -72,11 +73,14 @@ async def build(spec: TargetSpec, workspace: Workspace, components: Sequence[str
         MissingToolError: make, the compiler or another program is not installed.
         BuildError: a command failed or took too long, left no artifact or one for another
             processor; the source is no checkout, or a patch does not apply.
-        WorkspaceError: the build folder cannot be written.
+        WorkspaceError: the build folder cannot be written, or is a symbolic link.
+        PrivilegeError: others could change what would be executed.
     """
     ordered = order_components(spec, components)
     folder = build_folder(workspace, spec, ordered)
     log = folder.with_name(f"{folder.name}.log")
+    require_no_links(workspace)
+    require_trusted(workspace, _executed(spec, workspace, folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_switched(spec, ordered, configuration_copy(workspace, spec, ordered))
@@ -107,6 +111,8 @@ async def _build(
         await _run_all(spec, workspace, recipe, log, stamp)
     seconds = time.monotonic() - begun
     artifact = _find_artifact(artifact_text, spec, log)
+    if spec.build:
+        require_trusted(workspace, [artifact])
     if not known:
         check_architecture(artifact)
     digest = await trio.to_thread.run_sync(_digest, artifact)
@@ -124,6 +130,12 @@ async def _build(
         cached=known,
         source_sha256="" if source is None else source.fingerprint,
     )
+
+
+def _executed(spec: TargetSpec, workspace: Workspace, folder: Path) -> list[Path]:
+    """What says what is run, and what is run by it."""
+    named = [path for path in (spec.source, spec.configuration) if path is not None]
+    return [spec.path, workspace.configs, workspace.probes, folder, *named]
 
 
 @contextlib.contextmanager
@@ -169,7 +181,8 @@ async def _run_all(
     """Every command of the build, one after the other, within one deadline."""
     try:
         stamp.unlink(missing_ok=True)
-        log.write_bytes(b"")
+        log.unlink(missing_ok=True)
+        log.touch()
     except OSError as error:
         raise WorkspaceError(
             "the build's log cannot be written",

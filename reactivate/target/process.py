@@ -224,7 +224,7 @@ class _Keeper(threading.Thread):
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (
                     os.POSIX_SPAWN_OPEN, 1, str(self._log),
-                    os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644,
+                    os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644,
                 ),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
                 (os.POSIX_SPAWN_DUP2, self._record, 3),

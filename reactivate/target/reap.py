@@ -28,20 +28,26 @@ def reap(workspace: Workspace) -> tuple[str, ...]:
     removed: list[str] = []
     if not workspace.run.is_dir():
         return ()
+    if workspace.results.is_symlink() or workspace.run.is_symlink():
+        return (f"{workspace.run} is behind a symbolic link and was left alone",)
     run = workspace.run.resolve()
-    for folder in sorted(path for path in run.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in run.iterdir() if _may_be_ours(path)):
         record = read_record(folder)
         if not _owner_runs(folder, record):
             removed += _clean(folder, record)
     return tuple(removed)
 
 
+def _may_be_ours(path: Path) -> bool:
+    """Whether `make_run_folder` can have made it: a folder itself, named after a process."""
+    return path.is_dir() and not path.is_symlink() and path.name.split("-")[0].isdecimal()
+
+
 def _owner_runs(folder: Path, record: RunRecord | None) -> bool:
     if record is not None:
         return same_process(record.owner_pid, record.owner_start_ticks)
     # Not recorded yet: the folder's name says whose it is.
-    owner = folder.name.partition("-")[0]
-    return owner.isdecimal() and procfs.process_runs(Pid(int(owner)))
+    return procfs.process_runs(Pid(int(folder.name.partition("-")[0])))
 
 
 def _clean(folder: Path, record: RunRecord | None) -> list[str]:
