@@ -148,7 +148,7 @@ def _own(file: Path) -> UsageError:
     return UsageError(
         f"{file} is this workspace's own campaign",
         why="it is here, or it is another continuation of it; only other campaigns are merged",
-        hint="reactivate compare, or reactivate ledger unpack FILE DIR to look at it",
+        hint="reactivate ledger unpack FILE DIR     to look at it",
     )
 
 

@@ -56,6 +56,7 @@ SHOWN = {
     "a file of the embedded filesystem with remarks; tests/model/test_search_engine.py",
     "__main__.py   the command line            shell.py      request handlers, plain functions":
     "a list of files",
+    "PREVIOUS SEQ CONTENT\\n": "a line that is hashed; tests/ledger/test_audit.py",
     "main               20174     12,289 B   ▏                         0.15 %   of 8.00 MiB,"
     " now 8,400 B": "what watch showed once",
 }  # fmt: skip

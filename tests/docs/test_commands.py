@@ -100,9 +100,19 @@ NOT_RUN = {
     "trace": "mounts; tests/cli/test_trace.py",
     "watch": "wants a process; tests/cli/test_watch.py",
     "target check": "builds and mounts; tests/cli/test_target.py",
+    "ledger merge": "wants another campaign; tests/campaign/test_merging.py",
+    "ledger pack": "wants whole evidence; tests/campaign/test_packing.py",
+    "ledger unpack": "wants a pack; tests/campaign/test_packing.py",
+    "ledger anchor": "wants a repository; tests/cli/test_ledger_verify.py",
     "import-trace": "tests/docs/test_blocks.py reads the lines that the page shows",
 }
 """Verbs that are only read here, and where they are run."""
+SAID = {
+    "report --open": "wants a browser; tests/report/html/test_browser.py",
+    "ledger verify --anchor": "wants a digest of that ledger; tests/cli/test_ledger_verify.py",
+    "@": "wants a source under git; tests/report/test_comparison.py",
+}
+"""What a line contains that is only read here, and where it is run."""
 ONLY_LISTS = {"overflow"}
 """Verbs of which only `--list` is run here: the rest mounts (tests/cli/test_overflow.py)."""
 
@@ -161,6 +171,8 @@ PLACES = {
     "PATH": "checkout",
     "campaign": "NEW",
     ":minimal": ":baseline",
+    ":ORIGIN.PHASE": ":search_engine",
+    ":PHASE": ":vector_storage",
     "ws:cache_manager": "ws:vector_storage",
     "ws:attempt-8": "ws:attempt-2",
     "ws:attempt-10": "ws:attempt-5",
@@ -176,6 +188,8 @@ def runnable(line: str) -> bool:
         verb = verb_of(line)
     except AssertionError:
         return False  # told by the test above
+    if any(part in line for part in SAID):
+        return False
     return verb not in NOT_RUN and (verb not in ONLY_LISTS or "--list" in line)
 
 
