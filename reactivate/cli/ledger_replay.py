@@ -24,8 +24,8 @@ def replay(
 ) -> None:
     """Work out verdicts and documents anew, and compare.
 
-    States, too, from what the ledger holds; nothing is measured or mounted. Exit 7 if the record contradicts
-    itself, 5 if something cannot be told.
+    States, too, from what the ledger holds; nothing is measured or mounted. Exit 7 if the record
+    contradicts itself, 5 if something cannot be told.
     """
     from dataclasses import asdict
 
