@@ -24,9 +24,10 @@ def merge(
     file: Annotated[Path, typer.Argument(help="A ledger.db, a workspace, or a pack.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Take another campaign's attempts into this ledger, to be read.
+    """Take another campaign's attempts into this ledger.
 
-    They stand under its name and move nothing here. What is here already is not taken twice.
+    They stand under its name, to be read, and move nothing here. What is here already is not taken
+    twice.
     """
     from reactivate.campaign.merging import merge as take
 

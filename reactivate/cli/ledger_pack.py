@@ -27,9 +27,10 @@ def pack(
     file: Annotated[Path, typer.Argument(help="The archive to write; a new file.")],
     as_json: _Json = False,
 ) -> None:
-    """Put the campaign into one file: ledger, evidence, checklists, configuration.
+    """Put the whole campaign into one file.
 
-    The same campaign gives the same bytes. Builds are not in it; they are made again.
+    Ledger, evidence, checklists, configuration. The same campaign gives the same bytes. Builds are
+    not in it; they are made again.
     """
     from reactivate.campaign.packing import pack as put
     from reactivate.units import format_bytes

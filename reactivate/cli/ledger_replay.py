@@ -22,10 +22,10 @@ def replay(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Work out verdicts, states and documents anew, and compare.
+    """Work out verdicts and documents anew, and compare.
 
-    From what the ledger holds; nothing is measured or mounted. Exit 7 if the record contradicts
-    itself, 5 if something cannot be told.
+    States, too, from what the ledger holds; nothing is measured or mounted. Exit 7 if the record
+    contradicts itself, 5 if something cannot be told.
     """
     from dataclasses import asdict
 
