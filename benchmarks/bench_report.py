@@ -1,7 +1,8 @@
-"""Analyses and exports of a ledger with a million measurements: seconds, and memory at its peak."""
+"""Analyses, report and exports of a ledger with a million measurements: seconds and memory."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from benchmarks.goal import Goal
 from reactivate.evidence import Check, Measurement, Role
+from reactivate.ledger import record_artifacts
 from reactivate.ledger.store import Ledger
 from reactivate.workspace import Workspace, create
 
 _MEASUREMENTS = 1_000_000
 _FEW = 100_000
 _PHASES = ("baseline", "search_engine")
+_COMPONENTS = tuple(f"component_{number}" for number in range(6))
 _ATTEMPTS = 10
 _METRICS = ("stack.peak", "stack.operation", "latency.p50", "latency.p99")
 
@@ -41,6 +44,51 @@ def _one(index: int) -> Measurement:
         samples=(10_000 + index,),
         evidence="watermark/watermark.json",
     )
+
+
+def _campaign(root: Path) -> Workspace:
+    """A workspace with the evidence of a whole campaign: chains of 1,300 frames, sweeps."""
+    workspace = create(root, "model")
+    with Ledger.open(workspace.ledger, writer=True) as ledger:
+        for phase in ("baseline", *_COMPONENTS):
+            for check in Check:
+                attempt = ledger.begin_attempt(phase, check.value, {"kernel": "benchmark"})
+                folder = workspace.results / attempt.folder
+                _evidence(folder, check)
+                ledger.finish(
+                    attempt,
+                    "advanced",
+                    measurements=[_one(index) for index in range(160)],
+                    artifacts=record_artifacts(folder),
+                )
+    return workspace
+
+
+def _evidence(folder: Path, check: Check) -> None:
+    frames = [
+        {"size_bytes": 16 * (index % 40), "function": f"function_{index % 90}", "file": "a.c",
+         "line": index, "module": "lib.so", "offset": index}
+        for index in range(1_300)
+    ]  # fmt: skip
+    total = sum(16 * (index % 40) for index in range(1_300))
+    steps = [
+        {"parameter": "ef", "value": value, "stack_limit_bytes": 8 << 20, "ending": "survived",
+         "depth_bytes": 100 * value, "label": f"ef {value}", "death": None}
+        for value in range(50, 2_050, 50)
+    ]  # fmt: skip
+    for number in range(4):
+        name = f"operation_{number}"
+        if check is Check.TRACE:
+            path, content = f"deepest/deepest-{name}.json", {
+                "operation": name, "thread": "main", "total_bytes": total, "frames": frames,
+            }  # fmt: skip
+        else:
+            path, content = f"scenarios/{name}.json", {
+                "scenario": name, "components": [], "steps": steps, "passed": True,
+                "complete": True, "expect": "survives",
+            }  # fmt: skip
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps(content), encoding="utf-8")
 
 
 _PROBE = """
@@ -76,8 +124,26 @@ def goals() -> list[Goal]:
         fill(many.ledger, _MEASUREMENTS)
         analyses = ("--baseline", "--component=search_engine", "--stack-overflow-analysis")
         found = {name: _run(many, "analyze", name) for name in analyses}
+        whole = _campaign(Path(folder) / "whole")
+        drawn, _ = _run(whole, "report")
+        page_bytes = (whole.results / "report" / "index.html").stat().st_size
+        of_many, memory_of_many = _run(many, "report")
         slowest = max(found, key=lambda name: found[name][0])
         lines = [
+            Goal(name="report, a whole campaign", measured=drawn, limit=2.0, unit="s"),
+            Goal(
+                name="report, a whole campaign: size",
+                measured=page_bytes / (1 << 20),
+                limit=3.0,
+                unit="MiB",
+            ),
+            Goal(name="report, a million measurements", measured=of_many, limit=5.0, unit="s"),
+            Goal(
+                name="report, a million measurements: memory",
+                measured=memory_of_many,
+                limit=300.0,
+                unit="MiB",
+            ),
             Goal(
                 name="analyze, a million measurements",
                 measured=found[slowest][0],

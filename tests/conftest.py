@@ -63,6 +63,13 @@ def needs_chromium() -> None:
 
 
 @pytest.fixture
+def needs_groff() -> None:
+    """Skips without the program that sets man pages."""
+    if shutil.which("groff") is None:
+        _missing("groff is not installed (Debian package groff-base)")
+
+
+@pytest.fixture
 def project_root() -> Path:
     """The source checkout."""
     return ROOT

@@ -57,6 +57,15 @@ def watched(stream: IO[str]) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def columns() -> int:
+    """The width of the terminal that shows standard output; a pipe has room for everything."""
+    if not sys.stdout.isatty():
+        return sys.maxsize
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
 def coloured(stream: IO[str]) -> bool:
     """Whether a terminal shows the stream, and nobody asked for plain text."""
     return watched(stream) and not os.environ.get("NO_COLOR")
@@ -87,7 +96,8 @@ def emit_json(schema: str, payload: Mapping[str, Any]) -> None:
     """One JSON document on standard output; `schema` is `reactivate.VERB/VERSION`."""
     document = {"schema": schema, **payload}
     # Not even a broken measurement may make this something other than JSON.
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    text = json.dumps(document, indent=2, ensure_ascii=plain, allow_nan=False)
     sys.stdout.write(text + "\n")
 
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reactivate.cli.console import Styled, emit_json, say
+from reactivate.cli.console import Styled, columns, emit_json, say
 from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
 
 if TYPE_CHECKING:
     from reactivate.report.analysis.history import Point
+
+
+_WIDE = 100
+"""Columns of a terminal from which a line of an attempt fits."""
 
 
 def register(app: typer.Typer) -> None:
@@ -122,4 +126,9 @@ def _row(point: Point, width: int) -> None:
         f"  {visible(attempt.outcome):<12}  artifact {built}  configuration {configured}{commit}"
     )
     phase = visible(attempt.phase).ljust(width)
+    if columns() < _WIDE:
+        say(f"  {phase} {attempt.number:>3}")
+        say("    ", value, f"  {where}")
+        say(Styled(f"    {when}{about}", "dim"))
+        return
     say(f"  {phase}  {attempt.number:>3}  {when}  ", value, f"  {where:<18}", Styled(about, "dim"))

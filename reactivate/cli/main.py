@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reactivate.cli.failure import end_as_a_pipe_does, report
+from reactivate.cli.plain import HANDLER
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -15,8 +16,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     for stream in (sys.stdout, sys.stderr):
-        # A locale without our block characters gets question marks, not a traceback.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        # A locale without our block characters gets plain ones, not a traceback.
+        stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if (plain := _plain_status(given)) is not None:

@@ -72,16 +72,15 @@ def _name(component: str | None) -> str:
 
 
 def _stale(workspace: Workspace) -> Stale:
-    """What `status` says of the evidence; that cannot be told where configuration is broken."""
+    """What `status` says of the evidence; it cannot be told where `status` cannot be told."""
     from reactivate.campaign.review import review
-    from reactivate.errors import LedgerError, ReactivateError
+    from reactivate.errors import ReactivateError
     from reactivate.evidence import NotMeasured
 
     try:
         return {phase.id: phase.stale for phase in review(workspace).phases if phase.stale}
-    except LedgerError:
-        raise
     except ReactivateError as error:
+        # A ledger that cannot be read at all stops the report itself.
         return NotMeasured(reason=error.what)
 
 

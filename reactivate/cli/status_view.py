@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from reactivate.cli.console import Part, Styled, emit_json, say
+from reactivate.cli.console import Part, Styled, columns, emit_json, say
 
 if TYPE_CHECKING:
     from reactivate.campaign.status import CampaignStatus, PhaseStatus
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _BAR_CELLS = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SHORT = 72
+_WIDE = 100
+"""Columns of a terminal from which the table of phases fits."""
 _STATE_STYLES = {"active": "green", "refused": "red", "pending": "dim"}
 
 
@@ -52,11 +54,15 @@ def _print(found: CampaignStatus) -> None:
         style="bold",
     )
     say()
-    print_table(
-        ["phase", "state", "worst stack", "of limit", "", "operation", "verdicts", "", "", ""],
-        [_row(phase) for phase in found.phases],
-        right=[2, 4],
-    )
+    if columns() < _WIDE:
+        for phase in found.phases:
+            _narrow(phase)
+    else:
+        print_table(
+            ["phase", "state", "worst stack", "of limit", "", "operation", "verdicts", "", "", ""],
+            [_row(phase) for phase in found.phases],
+            right=[2, 4],
+        )
     say()
     print_table(["", "", ""], _notes(found))
     stale = sum(bool(phase.stale) for phase in found.phases)
@@ -115,6 +121,18 @@ def _row(phase: PhaseStatus) -> list[Part]:
         worst.operation,
         *_verdicts(phase),
     ]
+
+
+def _narrow(phase: PhaseStatus) -> None:
+    """The same facts below each other."""
+    _, state, depth, drawn, share, operation, *verdicts = _row(phase)
+    say("  ", phase.id, "  ", state)
+    if depth:
+        say(f"    {depth}  {share}  {operation}".rstrip())
+        say(f"    {drawn}".rstrip())
+    told = [part for part in verdicts if not isinstance(part, Styled) or part.text]
+    if told:
+        say("    ", *(piece for part in told for piece in (part, " ")))
 
 
 def _verdicts(phase: PhaseStatus) -> list[Part]:

@@ -169,8 +169,7 @@ def formatted(text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
-def test_it_is_set_without_a_warning() -> None:
+def test_it_is_set_without_a_warning(needs_groff: None) -> None:
     done = formatted(MAN.read_text())
     assert (done.returncode, done.stderr) == (0, "")
     plain = re.sub(r"\x1b\[[\d;]*m|.\x08", "", done.stdout)
