@@ -84,9 +84,21 @@ int truncate(const char *path, off_t length)
 	return real(path, length);
 }
 
+/* What lstat() was called in programs that were linked before glibc 2.33. */
+int __lxstat64(int version, const char *path, struct stat64 *found);
+
+int __lxstat64(int version, const char *path, struct stat64 *found)
+{
+	REAL(__lxstat64);
+	hang_in("lstat");
+	return real(version, path, found);
+}
+
 int lstat(const char *path, struct stat *found)
 {
-	REAL(lstat);
+	int (*real)(const char *, struct stat *) =
+		(int (*)(const char *, struct stat *))dlsym(RTLD_NEXT, "lstat64");
+
 	hang_in("lstat");
 	return real(path, found);
 }
