@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from reactivate.errors import ExitCode
 from tests.cli.workspaces import BINDFS, small
 from tests.reliability.ordinary import NOBODY, python, run_as_nobody
+from tests.reliability.small_campaign import lay_out
+from tests.target.fiveways import needs_libfuse
 
 pytestmark = [
     pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse", "needs_root"),
@@ -21,15 +24,12 @@ Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A user's folder that can be reached from the root folder."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o001 == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    folder = tmp_path / "home"
-    folder.mkdir()
-    os.chown(folder, NOBODY, NOBODY)
-    return folder
+def home() -> Iterator[Path]:
+    """A user's folder. Not pytest's own: those are closed again by every session that starts."""
+    with TemporaryDirectory(prefix="home-") as name:
+        folder = Path(name).resolve()
+        os.chown(folder, NOBODY, NOBODY)
+        yield folder
 
 
 @pytest.fixture
@@ -45,16 +45,23 @@ def users(folder: Path) -> None:
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
-def test_a_gate_without_root(home: Path, nobody: Run) -> None:
-    """Its own mount through fusermount3, watermark, memory and latency; a ledger of its own."""
-    mirror = BINDFS.replace('"-f"', '"-f", "--no-allow-other"')
-    workspace = small(home / "w", target=mirror)
+def test_a_whole_campaign_without_root(home: Path, nobody: Run) -> None:
+    """Build, mount through fusermount3, watermark, perf, the call chain, overflow's bisect."""
+    needs_libfuse()
+    workspace = lay_out(home)
     users(home)
-    done = nobody(["-C", str(workspace.root), "next", "--yes", "--until", "blocked"])
-    # As far as the component, which this target cannot switch.
+    on = ["-C", str(workspace.root), "next", "--yes", "--until", "blocked"]
+    # A disk of 1 MiB for the daemon's data is a mount, and that needs root: not a pass.
+    done = nobody(on)
     assert done.returncode == ExitCode.INCONCLUSIVE, done
-    assert "baseline is active" in done.stdout
-    assert "watermark" in done.stdout
+    assert "mount(2): Operation not permitted" in done.stdout
+    for instrument in ("watermark", "growth", "deepest", "smallest_stack"):
+        assert f"  {instrument} " in done.stdout
+    scenario = workspace.configs / "scenarios" / "small_disk.toml"
+    scenario.write_text(scenario.read_text().partition("[faults]")[0])
+    done = nobody(on)
+    assert done.returncode == ExitCode.DONE, done
+    assert "every phase is active" in done.stdout
     assert not list(workspace.run.iterdir())
 
 
