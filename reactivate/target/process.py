@@ -25,6 +25,7 @@ from reactivate.errors import PrivilegeError
 from reactivate.evidence import Pid
 from reactivate.target import ptrace
 from reactivate.target.box_namespace import enter_for_children
+from reactivate.target.log_limit import limit_log
 from reactivate.target.model import Fault
 
 _BEGIN = Path(__file__).with_name("begin.py")
@@ -159,6 +160,7 @@ def spawn(
     if keeper.failure is not None:
         ours.close()
         raise keeper.failure
+    limit_log(log, Pid(keeper.pid))
     return KeptProcess(keeper, ours)
 
 

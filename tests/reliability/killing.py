@@ -36,6 +36,7 @@ from tests.reliability.small_campaign import lay_out
 
 _UNDECIDED = {ExitCode.INCONCLUSIVE, ExitCode.ENVIRONMENT}
 _MOST_DISTURBED = 20
+_MOST_STUCK = 4
 _AGAIN = "again"
 _CALL_SECONDS = 600.0
 _SETTLE_SECONDS = 2.0
@@ -132,6 +133,7 @@ class Killer:
         self._words = self.folder / "words"
         self._workspace = Workspace(self.folder / "w")
         self._tools: set[int] = set()
+        self._stuck = 0
 
     def undisturbed(self) -> Reference:
         """Run the campaign once without a kill; under `strace`, which counts system calls."""
@@ -178,6 +180,9 @@ class Killer:
                 before = after
                 break
             kills += 1
+            # A step that takes longer than calls are left alive is to be reached the end of, too.
+            done = after.finished != before.finished
+            self._stuck = 0 if done else min(self._stuck + 1, _MOST_STUCK)
             tally.kills[place] += 1
             running += len(after.running) > 0 and after.running != before.running
             if len(after.running) > 1:
@@ -228,7 +233,7 @@ class Killer:
             place = self.random.choice(list(PLACES))
             condition, number = PLACES[place], self.random.randint(1, _OFTEN.get(place, 2))
         # What does not come is not waited for until the campaign is over.
-        seconds = self.random.uniform(0.0, 0.35 * reference.seconds)
+        seconds = self.random.uniform(0.0, 0.35 * reference.seconds * 2**self._stuck)
         delay = self.random.choice([0.0, self.random.uniform(0.0, 0.05)])
         process = self._start(strace)
         watch = Watch(process.pid, self._workspace)
