@@ -73,7 +73,7 @@ def unpack(file: Path, root: Path) -> Unpacked:
         WorkspaceError: it cannot be written; nothing is left.
     """
     if not file.is_file():
-        raise UsageError(f"there is no pack {file}", hint="reactivate ledger pack FILE     makes one")
+        raise UsageError(f"there is no pack {file}", hint="reactivate ledger pack FILE")
     root = root.absolute()
     if root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir()))):
         raise UsageError(
@@ -161,7 +161,7 @@ def _told(file: Path) -> Iterator[None]:
 def damaged(file: Path, why: str) -> LedgerCorruptError:
     """The refusal of a file that is no whole pack."""
     return LedgerCorruptError(
-        f"{file} is no whole pack", why=why, hint="reactivate ledger pack FILE     makes one"
+        f"{file} is no whole pack", why=why, hint="reactivate ledger pack FILE"
     )
 
 

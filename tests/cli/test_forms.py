@@ -145,14 +145,14 @@ def test_first_lines_of_help_are_whole(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def on_terminal(arguments: list[str], **environment: str) -> str:
-    """What a command shows on a terminal."""
+    """What a command shows on a terminal of 200 columns."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
         command(arguments),
         stdout=secondary,
         stderr=secondary,
-        env={**inherited, "TERM": "xterm-256color", **environment},
+        env={**inherited, "TERM": "xterm-256color", "COLUMNS": "200", **environment},
     )
     os.close(secondary)
     said = b""
