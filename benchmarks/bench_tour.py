@@ -34,6 +34,7 @@ def goals() -> list[Goal]:
             stdout=subprocess.DEVNULL,
         )
         seconds = time.monotonic() - started
+        ledger_bytes = (root / "ledger.db").stat().st_size
         other = Path(folder) / "memory"
         peaks = Path(folder) / "peaks"
         for arguments, expected in (
@@ -50,5 +51,6 @@ def goals() -> list[Goal]:
         peak_kib = max(int(line) for line in peaks.read_text(encoding="ascii").split())
     return [
         Goal(name="whole tour", measured=seconds, limit=180, unit="s"),
+        Goal(name="ledger of the whole tour", measured=ledger_bytes / 1024, limit=None, unit="KiB"),
         Goal(name="memory of the tool", measured=peak_kib / 1024, limit=150, unit="MiB"),
     ]

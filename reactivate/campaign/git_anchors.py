@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from reactivate.workspace import Workspace
 NOTES = "reactivate"
 """`git notes --ref=reactivate`."""
 TAGS = "reactivate/ledger"
-_LINE = re.compile(rb'^reactivate (".*") event (\d+) ([0-9a-f]{64})$', re.MULTILINE)
+_LINE = re.compile(rb'^reactivate (".*") event (\d{1,18}) ([0-9a-f]{64})$', re.MULTILINE)
 
 
 def put_tag(workspace: Workspace, seq: int, sha256: str) -> str:
@@ -83,7 +84,7 @@ def _top(workspace: Workspace) -> Path:
 
 def _name(workspace: Workspace, top: Path) -> str:
     """The ledger, relative to the repository: it may hold several workspaces."""
-    return workspace.ledger.resolve().relative_to(top).as_posix()
+    return os.path.relpath(workspace.root.resolve() / workspace.ledger.name, top)
 
 
 def _line(workspace: Workspace, seq: int, sha256: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,7 +87,11 @@ def parse_anchor(text: str) -> Anchor:
         UsageError: it is none.
     """
     seq, _, sha256 = text.strip().partition(":")
-    if not seq.isdecimal() or len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+    if (
+        not re.fullmatch("[0-9]{1,18}", seq)
+        or len(sha256) != 64
+        or set(sha256) - set("0123456789abcdef")
+    ):
         raise UsageError(
             f"`{text}` is no head of a ledger",
             why="it is the number of an event, a colon, and a digest of 64 digits",

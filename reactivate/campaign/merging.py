@@ -181,7 +181,7 @@ def _opened(file: Path, path: Path, results: Path) -> Iterator[_Theirs]:
             events, attempts = reader.events(), reader.attempts()
             if not events:
                 raise UsageError(f"{file} is empty", why="no event is on record in it")
-            _require_whole(reader, events, attempts)
+            _require_whole(path, reader, events, attempts)
             with path.open("rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             found = _Theirs(
@@ -199,8 +199,20 @@ def _opened(file: Path, path: Path, results: Path) -> Iterator[_Theirs]:
 
 
 def _require_whole(
-    reader: LedgerReader, events: Sequence[Event], attempts: Sequence[AttemptRecord]
+    path: Path, reader: LedgerReader, events: Sequence[Event], attempts: Sequence[AttemptRecord]
 ) -> None:
+    connection = connect_reader(path, trusting=False)
+    try:
+        with translated(path, "verify it"):
+            broken = audit(connection, path).findings
+    finally:
+        connection.close()
+    if broken:
+        raise LedgerTamperedError(
+            "it is not as it was recorded",
+            why="\n".join(found.what for found in broken[:5]),
+            hint="reactivate ledger verify, there",
+        )
     wrong = list(contradictions(reader, events, attempts))
     wrong_environments = {
         a.environment_sha256

@@ -34,7 +34,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the campaign as one HTML page with pictures, and the pictures as SVG.
+    """Write the campaign as one page of HTML, with pictures.
 
     The page needs no network and no scripts. It is made from the ledger and its evidence files;
     nothing is measured. Every number links to its evidence. What is missing is said.

@@ -17,7 +17,7 @@ from reactivate.ledger.records import Decision
 from reactivate.report.decision_log import file_name, render_index
 
 INDEX = "README.md"
-_HEAD = re.compile(r"^\| ledger \| event (\d+), `([0-9a-f]{64})` \|\n", re.MULTILINE)
+_HEAD = re.compile(r"^\| ledger \| event ([0-9]{1,18}), `([0-9a-f]{64})` \|\n", re.MULTILINE)
 _SUPERSEDED = re.compile(r"^\| superseded by \| .*\n", re.MULTILINE)
 _OWN_NAME = re.compile(r"(\d{4,})-.+\.md")
 

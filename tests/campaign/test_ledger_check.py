@@ -123,6 +123,9 @@ def test_a_decision_that_is_not_on_record_is_found(workspace: Workspace) -> None
     old = (workspace.decisions / "0003-search-waived.md").read_text()
     copied.write_text(old.replace("# 0003", "# 0005"))
     assert whats(look(workspace)) == ["0005-search-waived.md: no such decision is on record"]
+    for digits, findings in ((5000, 0), (18, 1)):  # a number that no ledger has is no head
+        copied.write_text(f"| ledger | event {'9' * digits}, `{'0' * 64}` |\n")
+        assert len(whats(look(workspace))) == findings
     copied.write_text("# Why we use FUSE\n")  # somebody's own
     assert not whats(look(workspace))
 
@@ -201,7 +204,9 @@ def test_a_ledger_written_anew_is_found_by_any_head_kept_elsewhere(workspace: Wo
     assert "the ledger ends with 0" in look(workspace, kept).findings[-1].what
 
 
-@pytest.mark.parametrize("text", ["", "12", "12:abc", "x:" + "0" * 64, "1:" + "G" * 64])
+@pytest.mark.parametrize(
+    "text", ["", "12", "12:abc", "x:" + "0" * 64, "1:" + "G" * 64, "9" * 5000 + ":" + "0" * 64]
+)
 def test_what_is_no_head_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_anchor(text)
