@@ -37,7 +37,8 @@ def report(
     """Write the campaign as one page of HTML.
 
     Its pictures are written as SVG too. The page needs no network and no scripts. It is made from
-    the ledger and its evidence files; nothing is measured. Every number links to its evidence. What is missing is said.
+    the ledger and its evidence files; nothing is measured. Every number links to its evidence.
+    What is missing is said.
     """
     from reactivate.report.html.report import Folders, render_report, write_report
 
