@@ -24,6 +24,8 @@ from reactivate.errors import (
 )
 from reactivate.ledger import codec
 from reactivate.ledger.adopt import AdoptingLedger, Adoption, Results
+from reactivate.ledger.audit import audit
+from reactivate.ledger.connection import connect_reader, translated
 from reactivate.ledger.origin import (
     MERGE,
     attempt_digest,

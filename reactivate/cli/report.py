@@ -34,10 +34,11 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the campaign as one page of HTML, with pictures.
+    """Write the campaign as one page of HTML.
 
-    The page needs no network and no scripts. It is made from the ledger and its evidence files;
-    nothing is measured. Every number links to its evidence. What is missing is said.
+    Its pictures are written as SVG too. The page needs no network and no scripts. It is made from
+    the ledger and its evidence files; nothing is measured. Every number links to its evidence.
+    What is missing is said.
     """
     from reactivate.report.html.report import Folders, render_report, write_report
 

@@ -29,6 +29,7 @@ VERBS: dict[str, list[str]] = {
     "calibrate": ["--only", "watermark"],
     "next": [],
     "confirm": ["--all"],
+    "report": [],
     "retry": [],
     "waive": ["stack.peak", "--reason", "known"],
     "rollback": ["--reason", "later"],

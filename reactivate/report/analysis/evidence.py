@@ -59,12 +59,14 @@ class Evidence:
         up: from the document that is written to the folder of all results, for links.
         anchored: whether the document has a place `#attempt-N` for each attempt; links to files
             are then named by it and the file alone.
+        chains: call chains that were read already, by attempt; see `read_chains`.
     """
 
     reader: LedgerReader
     results: Path
     up: str = "../"
     anchored: bool = False
+    chains: dict[int, Any] = field(default_factory=dict)
     _checks: dict[int, dict[str, FileCheck]] = field(default_factory=dict)
     _attempts: dict[int, AttemptRecord] = field(default_factory=dict)
 

@@ -56,9 +56,16 @@ def read_chains(
     evidence: Evidence, attempt: AttemptRecord | None
 ) -> dict[str, ChainFacts | NotMeasured]:
     """The chains of an attempt by operation; what could not be read says why."""
+    if attempt is None:
+        return {}
+    if attempt.id not in evidence.chains:
+        evidence.chains[attempt.id] = _read(evidence, attempt)
+    return dict(evidence.chains[attempt.id])
+
+
+def _read(evidence: Evidence, attempt: AttemptRecord) -> dict[str, ChainFacts | NotMeasured]:
     found: dict[str, ChainFacts | NotMeasured] = {}
-    for path in () if attempt is None else evidence.paths(attempt, _DEEPEST, "deepest-"):
-        assert attempt is not None
+    for path in evidence.paths(attempt, _DEEPEST, "deepest-"):
         document = evidence.document(attempt, path)
         name = PurePath(path).stem.removeprefix("deepest-")
         if isinstance(document, NotMeasured):

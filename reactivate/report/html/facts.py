@@ -39,7 +39,6 @@ class Facts:
     attempts: Mapping[int, AttemptRecord]
     decisions: Sequence[Decision]
     _values: dict[int, Values] = field(default_factory=dict)
-    _chains: dict[int, dict[str, ChainFacts | NotMeasured]] = field(default_factory=dict)
     _judged: dict[int, tuple[Judgement, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -78,9 +77,7 @@ class Facts:
 
     def chains(self, attempt: AttemptRecord) -> Mapping[str, ChainFacts | NotMeasured]:
         """The call chains of an attempt, by operation."""
-        if attempt.id not in self._chains:
-            self._chains[attempt.id] = read_chains(self.evidence, attempt)
-        return self._chains[attempt.id]
+        return read_chains(self.evidence, attempt)
 
     def deepest(self, attempt: AttemptRecord | None) -> ChainFacts | NotMeasured:
         """The deepest call chain of an attempt, or why there is none."""
