@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOUR_DIR ?=
 
-.PHONY: help setup system tour test lint types unit bench example wheel clean
+.PHONY: help setup system tour test lint types unit bench soak example wheel clean
 
 help:
 	@echo "make tour     set up, then a whole campaign on the embedded filesystem, unattended"
 	@echo "make test     set up, then lint, types and all tests"
 	@echo "make bench    ratios of speed and cost, measured in one run"
+	@echo "make soak     kill the tool 200 times in whole campaigns: nothing lost, nothing left"
 	@echo "make example  regenerate docs/example from a fresh tour"
 	@echo "make wheel    build the wheel into dist/"
 	@echo "make clean    remove everything that was made"
@@ -49,6 +50,9 @@ unit:
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+soak: setup
+	$(BIN)/python -m tests.reliability.soak
 
 example: setup
 	$(BIN)/python -m reactivate tour --example docs/example
