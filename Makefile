@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOUR_DIR ?=
 
-.PHONY: help setup system tour test lint types unit bench docs example wheel clean
+.PHONY: help setup system tour test lint types unit bench soak docs example wheel clean
 
 help:
 	@echo "make tour     set up, then a whole campaign on the embedded filesystem, unattended"
 	@echo "make test     set up, then lint, types and all tests"
 	@echo "make bench    ratios of speed and cost, measured in one run"
 	@echo "make docs     regenerate what the documents say by program: options, metrics, errors"
+	@echo "make soak     kill the tool 200 times in whole campaigns: nothing lost, nothing left"
 	@echo "make example  regenerate docs/example from a fresh tour"
 	@echo "make wheel    build the wheel into dist/"
 	@echo "make clean    remove everything that was made"
@@ -36,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt | system
 tour: setup
 	@$(BIN)/python -m reactivate tour $(TOUR_DIR)
 
-test bench: PACKAGES := tests
+test bench soak: PACKAGES := tests
 
 test: setup lint types unit
 
@@ -55,6 +56,8 @@ bench: setup
 
 docs: setup
 	$(BIN)/python scripts/documents
+soak: setup
+	$(BIN)/python -m tests.reliability.soak
 
 example: setup
 	$(BIN)/python -m reactivate tour --example docs/example

@@ -14,8 +14,20 @@ _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def report(error: BaseException, *, as_json: bool) -> ExitCode:
-    """Show an error, whatever it is; returns the exit code it stands for."""
+    """Show an error, whatever it is; returns the exit code it stands for.
+
+    A terminal that goes away (a closed window, a lost connection) is an interruption, whether its
+    signal or the failed writing to it is noticed first; nothing more is said then.
+    """
     error = _innermost(error)
+    if _terminal_is_gone():
+        _say_nothing_more()
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            error = KeyboardInterrupt()
+    return _show(error, as_json=as_json)
+
+
+def _show(error: BaseException, *, as_json: bool) -> ExitCode:
     if isinstance(error, KeyboardInterrupt):
         interrupted = ReactivateError(
             "Interrupted",
@@ -37,6 +49,25 @@ def report(error: BaseException, *, as_json: bool) -> ExitCode:
 
     show_bug(error, "".join(traceback.format_exception(error)), as_json=as_json)
     return ExitCode.BUG
+
+
+def _terminal_is_gone() -> bool:
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError as error:
+            # What a terminal says when its other end has been closed.
+            if error.errno == errno.EIO:
+                return True
+    return False
+
+
+def _say_nothing_more() -> None:
+    """What is still in a buffer must not fail at the very end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -319,7 +319,7 @@ class _Owed:
     """What a kill has left, and the next call must remove; each by what makes it unique."""
 
     def __init__(self) -> None:
-        self._mounts: dict[str, str] = {}
+        self._mounts: dict[tuple[str, str], str] = {}
         self._folders: set[str] = set()
         self._groups: set[Path] = set()
         self._processes: set[str] = set()
@@ -341,7 +341,7 @@ class _Owed:
     def still_there(self, workspace: Workspace) -> list[str]:
         here = mounts(workspace.root)
         run = workspace.run
-        found = [text for number, text in self._mounts.items() if number in here]
+        found = [text for mount, text in self._mounts.items() if mount in here]
         found += [f"folder {name}" for name in self._folders if (run / name).exists()]
         found += [f"control group {path}" for path in self._groups if path.exists()]
         return found + sorted(self._processes & set(living_children()))

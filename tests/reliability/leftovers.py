@@ -68,15 +68,18 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def mounts(folder: Path) -> dict[str, str]:
-    """Mounts in a folder: the number of each (proc(5): mount ID), its type and its path."""
+def mounts(folder: Path) -> dict[tuple[str, str], str]:
+    """Mounts in a folder: the number (proc(5): mount ID) and path of each, and how to name it.
+
+    The number alone is not enough: the kernel gives it to another mount when this one is gone.
+    """
     found = {}
     wanted = os.fsencode(folder)
     for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
         if line and line.split(b" ")[4].startswith(wanted):
             left, _, right = line.partition(b" - ")
-            number, path = left.split(b" ")[0], left.split(b" ")[4]
-            found[number.decode()] = f"mount {os.fsdecode(path)} ({right.split()[0].decode()})"
+            number, path = left.split(b" ")[0].decode(), os.fsdecode(left.split(b" ")[4])
+            found[number, path] = f"mount {path} ({right.split()[0].decode()})"
     return found
 
 
