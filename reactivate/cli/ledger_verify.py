@@ -40,9 +40,9 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Recompute the chain, and compare with evidence, decision files and anchors.
+    """Recompute the chain, and compare all that hangs on it.
 
-    Changes nothing. Ends with 7 if anything is not as it was recorded, and names the first bad
+    That is evidence, decision files, checklists and anchors. Changes nothing. Ends with 7 if anything is not as it was recorded, and names the first bad
     event; with 8 if it could not be checked.
     """
     from reactivate.campaign.ledger_check import check_ledger, parse_anchor
@@ -163,7 +163,7 @@ def anchor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the head of the ledger's chain, to be kept where the ledger is not.
+    """Print the head of the chain, to be kept elsewhere.
 
     Git runs only if asked to, in the repository that the workspace is in. Whoever can rewrite the
     repository can rewrite a tag: push it.

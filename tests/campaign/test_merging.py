@@ -48,8 +48,8 @@ def copied(workspace: Workspace, folder: Path) -> Workspace:
 
 
 def standing(workspace: Workspace) -> CampaignStatus:
-    """Where it stands; how many events its file has is of the file, not of the campaign."""
-    return dataclasses.replace(review(workspace), events=0)
+    """Where it stands; events and head of its file are of the file, not of the campaign."""
+    return dataclasses.replace(review(workspace), events=0, head="")
 
 
 def content(workspace: Workspace, *, merged: bool) -> list[tuple[Any, ...]]:

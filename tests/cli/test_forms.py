@@ -35,6 +35,8 @@ VERBS: dict[str, list[str]] = {
     "rollback": ["--reason", "later"],
     "status": [],
     "log": [],
+    "ledger verify": [],
+    "ledger anchor": [],
     "ledger merge": ["TRACE"],
     "ledger pack": ["NEW"],
     "ledger unpack": ["TRACE", "NEW"],
