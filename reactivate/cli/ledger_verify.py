@@ -42,8 +42,9 @@ def verify(
 ) -> None:
     """Recompute the chain, and compare all that hangs on it.
 
-    That is evidence, decision files, checklists and anchors. Changes nothing. Ends with 7 if anything is not as it was recorded, and names the first bad
-    event; with 8 if it could not be checked.
+    That is evidence, decision files, checklists and anchors. Changes nothing. Ends with 7 if
+    anything is not as it was recorded, and names the first bad event; with 8 if it could not be
+    checked.
     """
     from reactivate.campaign.ledger_check import check_ledger, parse_anchor
 
