@@ -27,6 +27,9 @@ GATES_LEAN_ON = (
 )  # fmt: skip
 """The instruments of the shipped checklist's gates; the slow ones are asked for by none."""
 
+_MOST_UNDECIDED = 4
+"""How often in a row `next` may end undecided before the machine is called too busy."""
+
 _TIDYING_SECONDS = 60.0
 """More than the longest unmounting and stopping of a daemon may take."""
 
@@ -56,7 +59,9 @@ class Narrator:
             TourError: it did not end with the exit code that the story needs.
         """
         self._print(f"$ reactivate {shlex.join(arguments)}\n")
-        code = self._run(arguments)
+        self._require(arguments, self._run(arguments), expect)
+
+    def _require(self, arguments: Sequence[str], code: int, expect: ExitCode) -> None:
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         if code != expect:
@@ -65,6 +70,25 @@ class Narrator:
                 why=f"the workspace is kept as it is: {self._workspace}",
                 hint=f"cd {shlex.quote(str(self._workspace))} && reactivate status",
             )
+
+    def go_on(self, *, expect: ExitCode) -> None:
+        """Type `next` until the story is where it must be.
+
+        Where a machine is busy, a duration may be undecided (exit 5): nothing has moved then, the
+        attempt is on record, and the same command measures the same step again.
+
+        Raises:
+            TourError: another exit code, or undecided as often as `_MOST_UNDECIDED`.
+        """
+        command = ["next", "--until", "blocked", "--yes"]
+        for _ in range(_MOST_UNDECIDED - 1):
+            self._print(f"$ reactivate {shlex.join(command)}\n")
+            code = self._run(command)
+            if code != ExitCode.INCONCLUSIVE:
+                self._require(command, code, expect)
+                return
+            self.say("Not decided, and nothing has moved: the same step once more.")
+        self.type(command, expect=expect)
 
     def ask(self, arguments: Sequence[str]) -> dict[str, object]:
         """Run a command with `--json` and return its document."""
@@ -158,7 +182,7 @@ def tell(narrator: Narrator, folder: Path) -> None:
     )
     narrator.type(["calibrate", *(f"--only={name}" for name in GATES_LEAN_ON)])
     narrator.say("As far as the gates let us. Items for people are confirmed unattended.")
-    narrator.type(["next", "--until", "blocked", "--yes"], expect=ExitCode.REFUSED)
+    narrator.go_on(expect=ExitCode.REFUSED)
     _must_be_refused(narrator)
     narrator.say("The search walks its index recursively. Where do we stand?")
     narrator.type(["status"])
@@ -171,7 +195,7 @@ def tell(narrator: Narrator, folder: Path) -> None:
     narrator.type(["target", "set", f"{REFUSED_COMPONENT}.implementation", "iterative"])
     narrator.type(["retry"])
     narrator.say("The same gates again, then the remaining components and all of them together.")
-    narrator.type(["next", "--until", "blocked", "--yes"])
+    narrator.go_on(expect=ExitCode.DONE)
     narrator.say("Every decision, readable without the tool.")
     narrator.type(["log", "--write"])
     narrator.say("The whole campaign as one page, with pictures.")

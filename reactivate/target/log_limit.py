@@ -26,29 +26,32 @@ _PAUSE_SECONDS = 0.05
 _EVENTS_BYTES = 4096
 
 
-def limit_log(log: Path, pid: Pid) -> None:
-    """Keep a log small until its process has ended; returns at once.
+def limit_log(log: Path, pid: Pid) -> threading.Thread | None:
+    """Keep a log small until its process has ended; returns at once the thread that does so.
 
-    The thread that does so sleeps until something is written: a daemon that says nothing is
-    measured undisturbed. Where the kernel gives no watch, the log is not limited.
+    It sleeps until something is written: a daemon that says nothing is
+    measured undisturbed. It ends with the process. Where the kernel gives no watch, there is none
+    and the log is not limited.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(_IN_CLOEXEC)
     if watch < 0:
-        return
+        return None
     if libc.inotify_add_watch(watch, os.fsencode(log), _IN_MODIFY) < 0:
         os.close(watch)
-        return
+        return None
     try:
         process = os.pidfd_open(pid)
         # Not by its name later: the log is moved aside where a daemon dies.
         file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     except OSError:
         os.close(watch)
-        return
-    threading.Thread(
+        return None
+    thread = threading.Thread(
         target=_keep_small, args=(file, watch, process), name="log limit", daemon=True
-    ).start()
+    )
+    thread.start()
+    return thread
 
 
 def _keep_small(file: int, watch: int, process: int) -> None:

@@ -39,8 +39,11 @@ class StartError(Exception):
 class KeptProcess:
     """One process in a session of its own. Made by `spawn`, let go by `release`."""
 
-    def __init__(self, keeper: _Keeper, record: socket.socket) -> None:
+    def __init__(
+        self, keeper: _Keeper, record: socket.socket, limiter: threading.Thread | None
+    ) -> None:
         self._keeper = keeper
+        self._limiter = limiter
         self._socket = record
         self.pid = Pid(keeper.pid)
         self._pidfd = os.pidfd_open(keeper.pid)
@@ -108,6 +111,8 @@ class KeptProcess:
         """Reap the ended process and let its keeper go. It must have ended."""
         self._socket.close()
         self._keeper.let_go()
+        if self._limiter is not None:
+            self._limiter.join()
         os.close(self._pidfd)
 
 
@@ -160,8 +165,7 @@ def spawn(
     if keeper.failure is not None:
         ours.close()
         raise keeper.failure
-    limit_log(log, Pid(keeper.pid))
-    return KeptProcess(keeper, ours)
+    return KeptProcess(keeper, ours, limit_log(log, Pid(keeper.pid)))
 
 
 class _Keeper(threading.Thread):

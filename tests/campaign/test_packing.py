@@ -79,7 +79,7 @@ def test_evidence_from_another_machine_is_stale(tmp_path: Path) -> None:
     pack(workspace, tmp_path / "a.tar")
     unpack(tmp_path / "a.tar", tmp_path / "there")
     stale = {phase.id: phase.stale for phase in review(Workspace(tmp_path / "there")).phases}
-    assert stale["baseline"] == "changed since it was measured: kernel"
+    assert stale["baseline"].startswith("changed since it was measured: kernel")
 
 
 def test_missing_and_changed_evidence_is_named(campaign: Workspace, tmp_path: Path) -> None:
