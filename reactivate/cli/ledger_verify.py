@@ -116,7 +116,7 @@ def _show_whole(checked: Checked) -> None:
             "recomputed",
         ],
         ["evidence", f"{checked.files:,} files, {format_bytes(checked.size_bytes)}", "as recorded"],
-        ["checklist", f"{checked.editions:,} editions on record", "as recorded"],
+        ["checklist", f"{checked.editions:,} on record", "as recorded"],
         ["decisions", f"{checked.logged.files:,} files", "as the ledger says"],
         ["anchors", _anchored(checked), ""],
     ]
