@@ -39,7 +39,7 @@ def examples(share: float = 1.0) -> settings:
 
 HOSTILE = (
     "", "\0", "\r", "\x0b", "\x1b[2J", "\u2028", "\u202e", "\ufeff", "\ud800", "é" * 40, "-1", "0",
-    "9" * 25, "9" * 5000, "1e400", "-inf", "nan", "0x", "1_000", "٣", "²", "../../x", "/etc/passwd",
+    "9" * 25, "9" * 5000, "9" * 400, "0x" + "f" * 5000, "1e400", "-inf", "nan", "0x", "1_000", "٣", "²", "../../x", "/etc/passwd",
     "a/../..", "$HOME", "{}", "{x}", "{0.__class__}", "%s", "`", "'", '"', '"""', "\\", "\\u12",
     "[", "]", "[[", "{", "}", "=", "<", "&amp;", "null", "true", "[]", "{}", "1979-13-45",
     "25:61:61", "[" * 5000, "(" * 5000, "{" * 5000, "a." * 5000, "- " * 2000, "> " * 500,
@@ -75,10 +75,24 @@ def _change(parts: list[str], chance: Random, others: Sequence[str]) -> None:
             del parts[at : at + chance.randrange(1, 8)]
 
 
+def _other_value(text: str, chance: Random) -> str:
+    """One `key = value` with another value: that of a key elsewhere, or a hostile word."""
+    lines = text.splitlines(keepends=True)
+    places = [at for at, line in enumerate(lines) if "=" in line and not line.startswith("#")]
+    if places:
+        at, other = chance.choice(places), chance.choice(places)
+        value = chance.choice([chance.choice(HOSTILE), lines[other].partition("=")[2].strip()])
+        lines[at] = f"{lines[at].partition('=')[0]}= {value}\n"
+    return "".join(lines)
+
+
 def damaged_text(text: str, seed: int) -> str:
     """A text with one to six changes of lines, words or characters, or cut off."""
     chance = Random(seed)
     for _ in range(chance.randrange(1, 7)):
+        if "=" in text and chance.random() < 0.3:
+            text = _other_value(text, chance)
+            continue
         split: Callable[[str], list[str]] = chance.choice(
             [_tokens, _tokens, lambda t: t.splitlines(keepends=True), list]
         )

@@ -20,7 +20,7 @@ from reactivate.tomlfile import TomlFile
 from reactivate.workload.scenario import load_scenario
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import CHECKLIST, in_process, small
-from tests.fuzz.damage import answered, encoded, examples, nothing_written_beside, texts
+from tests.fuzz.damage import HOSTILE, answered, encoded, examples, nothing_written_beside, texts
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TARGETS = [path.read_text() for path in sorted((_ROOT / "configs/targets").glob("*.toml"))]
@@ -106,7 +106,7 @@ _SETTINGS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", _SETTINGS)
-@examples()
+@examples(0.4)
 @given(data=st.data())
 def test_settings(name: str, data: st.DataObject, tmp_path: Path) -> None:
     text = data.draw(texts([(_ROOT / "configs" / name).read_text()]))
@@ -119,15 +119,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return small(tmp_path_factory.mktemp("typed") / "w")
 
 
-@pytest.mark.parametrize("name", ["configs/campaign.toml", "checklists/vexfs.md"])
-@examples()
+@pytest.mark.parametrize("name", ["configs/campaign.toml", "checklists/small.md"])
+@examples(0.2)
 @given(data=st.data())
 def test_as_it_is_typed(
     name: str, data: st.DataObject, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = workspace.root / name
-    if not path.exists():
-        (path,) = (workspace.root / "checklists").glob("*.md")
     kept = path.read_bytes()
     text = data.draw(texts([kept.decode()]))
     try:
@@ -147,3 +145,18 @@ def test_kernel_trace(text: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(encoded(text))
     answered(lambda: read_trace(path))
+
+
+@pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_word_for_every_value(word: str, tmp_path: Path) -> None:
+    folder = tmp_path / "w/configs/targets"
+    folder.mkdir(parents=True)
+    path = folder / "model.toml"
+    path.write_bytes(encoded("".join(f"{key} = {word}\n" for key in ("title", "artifact"))))
+    answered(lambda: load_target(path))
+    perf = folder / "perf.toml"
+    perf.write_bytes(encoded(f"[perf]\ndeadline_seconds = {word}\n"))
+    answered(lambda: perf_settings.load(folder, PerfSettings()))
+    checklist = folder / "c.md"
+    checklist.write_bytes(encoded(f"## Phase\n\n```toml component\nid = {word}\n```\n"))
+    answered(lambda: load(checklist))

@@ -36,7 +36,7 @@ BYTES: st.SearchStrategy[Callable[[bytes], bytes]] = st.one_of(
 )
 
 
-@examples(0.7)
+@examples(0.2)
 @given(damage=BYTES)
 def test_reading(
     damage: Callable[[bytes], bytes], made: Made, capsys: pytest.CaptureFixture[str]
@@ -54,7 +54,7 @@ def test_reading(
     assert workspace.ledger.read_bytes() == content
 
 
-@examples(0.4)
+@examples(0.2)
 @given(damage=BYTES)
 def test_merging(
     damage: Callable[[bytes], bytes],

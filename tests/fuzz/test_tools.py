@@ -1,4 +1,4 @@
-"""Damaged output of perf, bpftrace and valgrind, and texts of /proc: a value, or an error of ours."""
+"""Damaged output of perf, bpftrace and valgrind, texts of /proc: a value or an error of ours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _TOUCHES = (
     "k 12 7ffc00000000 ffffffff81000000 123456790\n\n"
     "T u 12 7ffc00001000 401000 123456789\nLost 5 events\n"
 )
-_STAT = "1234,,page-faults:u,1000000,100.00,,\n<not supported>,,cycles,0,0.00,,\n5.2,msec,task-clock,1,99.00,,\n"
+_STAT = (
+    "1234,,page-faults:u,1000000,100.00,,\n<not supported>,,cycles,0,0.00,,\n"
+    "5.2,msec,task-clock,1,99.00,,\n"
+)
 _SCRIPT = (
     "  page-faults:u: 401136 deep+0x10 (/tmp/a)\n cpu-clock:  ffffffff81 [unknown] ([kernel])\n"
     "  12 5.123456789: 7ffc00001000 401136\nPERF_RECORD_LOST lost 7\n"
@@ -62,7 +65,7 @@ _LINES: dict[str, tuple[str, Callable[[list[str]], object]]] = {
 
 
 @pytest.mark.parametrize("name", _LINES)
-@examples(3)
+@examples()
 @given(data=st.data())
 def test_lines(name: str, data: st.DataObject) -> None:
     real, parse = _LINES[name]
@@ -76,7 +79,7 @@ def test_the_undamaged_lines_are_read() -> None:
     assert len(massif.parse_massif(_MASSIF.splitlines()).snapshots) == 2
 
 
-@examples(3)
+@examples()
 @given(text=texts([_MEMCHECK]))
 def test_memcheck(text: str, tmp_path: Path) -> None:
     path = tmp_path / "memcheck.xml"
@@ -94,7 +97,7 @@ _CALL = "0 0x3 0x7f 0x1000 0x0 0x0 0x0 0x7ffc00001000 0x7f0000001000\n"
 
 
 @pytest.mark.parametrize("name", [*_PROC, "syscall"])
-@examples(3)
+@examples()
 @given(data=st.data())
 def test_proc(name: str, data: st.DataObject) -> None:
     real = _CALL if name == "syscall" else (Path("/proc/self") / name).read_text()
@@ -104,7 +107,7 @@ def test_proc(name: str, data: st.DataObject) -> None:
     answered(lambda: parse(data.draw(texts([real]))))
 
 
-@examples(3)
+@examples()
 @given(name=st.text(st.characters(exclude_characters="\0"), max_size=15))
 def test_no_name_of_a_process_moves_the_fields(name: str) -> None:
     fields = " ".join(str(n) for n in range(5, 53))
