@@ -13,7 +13,7 @@ help:
 	@echo "make test     set up, then lint, types and all tests"
 	@echo "make bench    ratios of speed and cost, measured in one run"
 	@echo "make docs     regenerate what the documents say by program: options, metrics, errors"
-	@echo "make soak     kill the tool 200 times in whole campaigns: nothing lost, nothing left"
+	@echo "make soak     kill the tool 200 times in whole campaigns, and fuzz what it reads"
 	@echo "make example  regenerate docs/example from a fresh tour"
 	@echo "make wheel    build the wheel into dist/"
 	@echo "make clean    remove everything that was made"
@@ -58,6 +58,7 @@ docs: setup
 	$(BIN)/python scripts/documents
 soak: setup
 	$(BIN)/python -m tests.reliability.soak
+	FUZZ_EXAMPLES=400 $(BIN)/python -m pytest -q --timeout 1800 tests/fuzz
 
 example: setup
 	$(BIN)/python -m reactivate tour --example docs/example

@@ -145,9 +145,27 @@ def task_folder(pid: Pid, tid: Tid | None = None) -> Path:
     return folder if tid is None else folder / "task" / str(tid)
 
 
+@contextmanager
+def _kernels_text(name: str) -> Iterator[None]:
+    """While the body takes a text of /proc apart.
+
+    Raises:
+        MachineError: it is not in the kernel's form, as in a container that makes its own.
+    """
+    try:
+        yield
+    except (LookupError, ValueError) as error:
+        raise MachineError(
+            f"what /proc says in `{name}` cannot be read",
+            why=str(error),
+            hint="reactivate doctor     shows whether this is the kernel's own /proc",
+        ) from error
+
+
 # -- processes and threads -----------------------------------------------------------------
 
 
+@_kernels_text("stat")
 def parse_stat(text: str) -> ProcessStat:
     """Parse a stat line; the command may itself contain blanks and parentheses."""
     head, _, tail = text.rpartition(")")
@@ -207,6 +225,7 @@ def thread_name(pid: Pid, tid: Tid) -> str:
     return _read(task_folder(pid, tid) / "comm").rstrip("\n")
 
 
+@_kernels_text("syscall")
 def parse_syscall(text: str) -> BlockedCall | None:
     """Parse /proc/PID/task/TID/syscall; None for a thread that runs or is about to."""
     fields = text.split()
@@ -239,6 +258,7 @@ _MAPS_LINE = re.compile(
 )
 
 
+@_kernels_text("maps")
 def parse_maps(text: str) -> tuple[MemoryMapping, ...]:
     """Parse /proc/PID/maps, in ascending order of addresses."""
     return tuple(
@@ -273,6 +293,7 @@ def main_stack(pid: Pid) -> StackMapping:
     raise ProcessLookupError(f"process {pid} has no [stack] mapping: it has ended")
 
 
+@_kernels_text("limits")
 def parse_stack_limit(text: str) -> int | None:
     """Soft RLIMIT_STACK of a /proc/PID/limits text; None if it is unlimited."""
     found = re.search(r"^Max stack size\s+(\S+)", text, re.MULTILINE)
@@ -341,6 +362,7 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
+@_kernels_text("mountinfo")
 def parse_mountinfo(text: str) -> tuple[FuseMount, ...]:
     """The FUSE mounts (fuse, fuse.NAME, fuseblk) of a mountinfo text, in mount order."""
     mounts = []

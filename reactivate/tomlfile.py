@@ -45,6 +45,10 @@ class TomlFile:
             raise ConfigurationError(f"{path} is not UTF-8 text", why=str(error)) from error
         except tomllib.TOMLDecodeError as error:
             raise _syntax_error(path, str(error)) from error
+        # tomllib lets through what Python says of numbers that are too long, and of deep nesting.
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise ConfigurationError(f"{path} cannot be read as TOML", why=why) from error
         self._lines = _lines(self.text)
 
     def line(self, *keys: Key) -> int:
@@ -90,7 +94,11 @@ class TomlFile:
             return default
         value = table[str(keys[-1])]
         if kind is float and type(value) is int:
-            return kind(value)  # type: ignore[call-arg]
+            try:
+                return kind(value)  # type: ignore[call-arg]
+            except OverflowError:
+                self.fault(f"`{_name(keys)}` is too large for a number", *keys)
+                return default
         if type(value) is kind:
             return value
         self.fault(f"`{_name(keys)}` must be {_WORDS[kind]}, not {_shown(value)}", *keys)
@@ -158,5 +166,8 @@ def _name(keys: Sequence[Key]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a hexadecimal number with more decimal digits than Python shows
+        return "a number too long to show"
     return text if len(text) <= 40 else text[:37] + "..."

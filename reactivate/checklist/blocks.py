@@ -109,6 +109,8 @@ def _toml(block: Block, source: Source) -> Mapping[str, object] | None:
             line = max(block.line, block.line + block.content.count("\n"))
             column = len(source.line(line)) + 1
         source.fault(line, column, f"broken TOML in the {block.word} block: {message}")
+    except ValueError as error:  # a number with more digits than Python takes
+        source.fault_at(block.line, f"broken TOML in the {block.word} block: {error}")
     except RecursionError:
         source.fault_at(block.line, f"broken TOML in the {block.word} block: nested too deep")
     return None

@@ -6,7 +6,6 @@ Counted inside the kernel by two bpftrace scripts. Where one of them cannot work
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 
 from reactivate.errors import MissingToolError
 from reactivate.evidence import Measurement, NotMeasured, Pid
+from reactivate.instrument import bpftrace_json
 from reactivate.instrument.bpftrace import Tracer, bpftrace_availability, tracing
 from reactivate.instrument.probe_files import trace_probe
 from reactivate.procfs import MemoryMapping, memory_mappings, task_folder
@@ -217,17 +217,16 @@ async def _counted(tracer: Tracer | NotMeasured) -> Counted | NotMeasured:
     return parse_counts(tracer.lines())
 
 
+@bpftrace_json.well_formed()
 def parse_counts(lines: Iterable[str]) -> Counted | NotMeasured:
-    """The maps that one of the scripts prints at its end, in bpftrace's JSON form."""
+    """The maps that one of the scripts prints at its end, in bpftrace's JSON form.
+
+    Raises:
+        MeasurementError: they are of another form.
+    """
     maps: dict[str, Any] = {}
     ended = False
-    for line in lines:
-        if not line.startswith("{"):
-            continue
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for event in bpftrace_json.events(lines):
         ended = ended or (event.get("type") == "printf" and event["data"].strip() == "end")
         if event.get("type") == "map":
             maps.update(event["data"])

@@ -31,6 +31,10 @@ class Snapshot:
     stacks_bytes: int
 
 
+_MOST_DIGITS = 20
+"""Of a number of 64 bits."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """All snapshots of one file, in order of time.
@@ -62,7 +66,7 @@ def parse_massif(lines: Iterable[str]) -> Profile:
             raise _not_massif(f"line {number}: snapshot {values['snapshot']} is not whole")
         if key != "snapshot" and not values:
             continue
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > _MOST_DIGITS:
             raise _not_massif(f"line {number}: `{value}` is no number")
         values[key] = int(value)
         if len(values) == len(_WANTED):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -33,7 +34,7 @@ _SAMPLE = re.compile(r"^\s*([\w./=:-]+?):?\s+([0-9a-f]+)\s+(.*?)\s\(((?:[^()]|\(
 _STAT_LINE = re.compile(
     r"^(?P<value>[^,]+),(?P<unit>[^,]*),(?P<event>(?:[^,/]|/[^/]*/)+),(?P<time>[^,]*),(?P<share>[^,]+)"
 )
-_LOST = re.compile(r"PERF_RECORD_LOST(?:_SAMPLES)?\b.*?\blost (\d+)")
+_LOST = re.compile(r"PERF_RECORD_LOST(?:_SAMPLES)?\b.*?\blost (\d{1,20})\b")
 _NOBODY = "[unknown]"
 
 
@@ -214,6 +215,8 @@ def parse_stat(lines: Iterable[str]) -> tuple[Count, ...]:
             share = float(fields["share"]) / 100
         except ValueError:
             raise _no_count(line) from None
+        if not math.isfinite(share) or not (value is None or math.isfinite(value)):
+            raise _no_count(line)
         found.append(
             Count(
                 event=fields["event"],

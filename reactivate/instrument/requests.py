@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reactivate.errors import MeasurementError
+from reactivate.instrument import bpftrace_json
 from reactivate.instrument.opcodes import WITHOUT_ANSWER, everyday, opcode_name
 
 
@@ -77,20 +77,16 @@ class Requests:
         return sum(row.failed for row in self.rows)
 
 
+@bpftrace_json.well_formed()
 def parse_requests(lines: Iterable[str]) -> Requests:
     """Read the maps that `fuse_requests.bt` prints at its end, in bpftrace's JSON form.
 
     Raises:
-        MeasurementError: the maps are not there: the tracer ended before its end.
+        MeasurementError: the maps are not there: the tracer ended before its end; or they are
+            of another form.
     """
     maps: dict[str, Any] = {}
-    for line in lines:
-        if not line.startswith("{"):
-            continue
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for event in bpftrace_json.events(lines):
         if event.get("type") in ("map", "hist"):
             maps.update(event["data"])
     if "@requests" not in maps:

@@ -14,12 +14,14 @@ from reactivate.instrument.stack_areas import StackArea
 
 _FOLLOW_SECONDS = 0.02
 
-_LINE = re.compile(r"^([uk]) (\d+) ([0-9a-f]+) ([0-9a-f]+) (\d+)$")
-_CALLER = re.compile(r"^\t([0-9a-f]+) (.*) \(.*\)$")
+_LINE = re.compile(r"^([uk]) (\d{1,20}) ([0-9a-f]{1,16}) ([0-9a-f]{1,16}) (\d{1,20})$")
+_CALLER = re.compile(r"^\t([0-9a-f]{1,16}) (.*) \(.*\)$")
 _UNNAMED = re.compile(r"^0x[0-9a-f]+$")
-_LOST = re.compile(r"^Lost (\d+) events")
-_PERF_LOST = re.compile(r"PERF_RECORD_LOST.* lost (\d+)")
-_PERF_LINE = re.compile(r"^\s*(\d+)\s+(\d+)\.(\d+):\s+([0-9a-f]+)\s+([0-9a-f]+)")
+_LOST = re.compile(r"^Lost (\d{1,20}) events")
+_PERF_LOST = re.compile(r"PERF_RECORD_LOST.* lost (\d{1,20})\b")
+_PERF_LINE = re.compile(
+    r"^\s*(\d{1,20})\s+(\d{1,20})\.(\d+):\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
