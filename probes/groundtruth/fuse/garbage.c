@@ -173,8 +173,6 @@ static size_t spoil(struct fuse_out_header *head, char *body, size_t bytes)
 		return 0;
 	if (told("noise"))
 		scribble((unsigned char *)body, bytes);
-	else if (told("statfs") && asked.opcode == FUSE_STATFS)
-		memset(body, 0xff, bytes), ((struct fuse_statfs_out *)(void *)body)->st.bsize = 0;
 	else if (told("more") && asked.opcode == FUSE_READ)
 		return 2 * (size_t)asked_bytes;
 	else if (told("long"))
@@ -182,6 +180,10 @@ static size_t spoil(struct fuse_out_header *head, char *body, size_t bytes)
 	else if (lists && bytes > 0 &&
 		 (told("slash") || told("nameless") || told("endless") || told("bytes")))
 		return entry(body);
+	if (told("statfs") && asked.opcode == FUSE_STATFS) {
+		memset(body, 0xff, bytes);
+		((struct fuse_statfs_out *)(void *)body)->st.bsize = 0;
+	}
 	lie(body);
 	return bytes;
 }
@@ -194,7 +196,8 @@ static void disturb(ssize_t (*real)(int, const struct iovec *, int), int file)
 	struct iovec parts[2] = { { &head, sizeof(head) }, { noise, sizeof(noise) } };
 
 	scribble((unsigned char *)noise, sizeof(noise));
-	head.error = code++ % 12 - 2;
+	/* Not 7: FUSE_NOTIFY_RESEND is an honest wish, and what was done already is done again. */
+	head.error = code++ % 9 - 2;
 	(void)!real(file, parts, 2);
 }
 
@@ -238,7 +241,7 @@ ssize_t writev(int file, const struct iovec *parts, int count)
 	if (told("twice"))
 		(void)!real(file, &changed, 1);
 	/* The daemon is told that all is well, or it would give up. */
-	return done < 0 && begun ? whole : done < 0 ? done : whole;
+	return done < 0 && !begun ? done : whole;
 }
 
 __attribute__((constructor)) static void begin(int argc, char **argv)
