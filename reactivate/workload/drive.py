@@ -157,10 +157,12 @@ def _hung(daemon: Daemon, doing: str, deadline_seconds: float) -> DaemonHungErro
 
 
 def _failed(daemon: Daemon, doing: str, error: OSError) -> MeasurementError:
-    hint = "run the same command by hand to see it: " + " ".join(daemon.command)
+    command = " ".join(daemon.command)
     if error.errno is None:
         return MeasurementError(
-            f"{doing} did not do what it is for", why=f"{error.strerror or error}", hint=hint
+            f"{doing} did not do what it is for",
+            why=f"{error.strerror or error}",
+            hint=f"run the same command by hand to see it: {command}",
         )
     name = errno.errorcode.get(error.errno, f"error {error.errno}")
     where = f" on {error.filename}" if error.filename else ""
@@ -170,5 +172,5 @@ def _failed(daemon: Daemon, doing: str, error: OSError) -> MeasurementError:
     return MeasurementError(
         f"{doing} failed with {name}{where}",
         why=f"{os.strerror(error.errno)}; the daemon is alive, {said}",
-        hint=hint,
+        hint=f"run the same command by hand to see it: {command}",
     )

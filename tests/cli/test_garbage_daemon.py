@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.cli.test_hostile_daemon import assert_nothing_left, hostile, library
 from tests.cli.workspaces import Here, Make, Result, in_process
 from tests.reliability.leftovers import living_children, mounts, sole_ancestor
 
-pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse")]
+pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse", "tally")]
 
 _DONE, _INVALID, _HUNG = ExitCode.DONE, ExitCode.INCONCLUSIVE, ExitCode.ENVIRONMENT
 _HALF = "the kernel's to one that it cannot use"
@@ -76,8 +77,18 @@ def garbage(make: Make, word: str) -> Here:
     here = hostile(make, "")
     path = here.workspace.configs / "targets" / "own.toml"
     text = path.read_text().replace("hostile.so", "garbage.so")
-    path.write_text(text.replace('HOSTILE = ""', f'GARBAGE = "{word}"'))
+    told = f'GARBAGE = "{word}"\nGARBAGE_TALLY = "{os.environ["GARBAGE_TALLY"]}"'
+    path.write_text(text.replace('HOSTILE = ""', told))
     return here
+
+
+@pytest.fixture
+def tally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails if the daemon answered honestly all the time."""
+    path = tmp_path / "tally"
+    monkeypatch.setenv("GARBAGE_TALLY", str(path))
+    yield
+    assert path.stat().st_size > 0
 
 
 def assert_said(told: Result, code: ExitCode, text: str) -> None:

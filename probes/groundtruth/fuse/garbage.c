@@ -28,11 +28,14 @@
  *   twice     every answer twice
  *   notify    beside the answers, messages that nobody asked for
  *
+ * For each answer that it spoils it appends a byte to the file GARBAGE_TALLY, if that is set.
+ *
  * An answer to a first look at the mount is left alone: garbage begins with the first folder that
  * is made, or with the first time that the root is listed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +50,7 @@
 
 static const char *order;
 static int begun;
+static int tally = -1;
 
 /* Each thread of libfuse answers what it has read. */
 static __thread struct fuse_in_header asked;
@@ -201,6 +205,15 @@ static void disturb(ssize_t (*real)(int, const struct iovec *, int), int file)
 	(void)!real(file, parts, 2);
 }
 
+static uint64_t digest(const char *bytes, size_t count)
+{
+	uint64_t sum = 14695981039346656037u ^ count; /* FNV-1a */
+
+	for (size_t i = 0; i < count; i++)
+		sum = (sum ^ (unsigned char)bytes[i]) * 1099511628211u;
+	return sum;
+}
+
 ssize_t writev(int file, const struct iovec *parts, int count)
 {
 	static __thread char *room;
@@ -223,6 +236,7 @@ ssize_t writev(int file, const struct iovec *parts, int count)
 
 	struct fuse_out_header *head = (struct fuse_out_header *)(void *)room;
 	struct iovec changed = { room, bytes };
+	uint64_t honest = digest(room, bytes);
 
 	if (told("init"))
 		scribble((unsigned char *)room + sizeof(*head), bytes - sizeof(*head));
@@ -237,6 +251,8 @@ ssize_t writev(int file, const struct iovec *parts, int count)
 		head->len = UINT32_MAX;
 	if (told("notify"))
 		disturb(real, file);
+	if (told("notify") || told("twice") || digest(room, changed.iov_len) != honest)
+		(void)!write(tally, "!", 1);
 	ssize_t done = real(file, &changed, 1);
 	if (told("twice"))
 		(void)!real(file, &changed, 1);
@@ -248,4 +264,6 @@ __attribute__((constructor)) static void begin(int argc, char **argv)
 {
 	if (argc > 1 && strstr(argv[0], "bindfs") != NULL)
 		order = getenv("GARBAGE");
+	if (order != NULL && getenv("GARBAGE_TALLY") != NULL)
+		tally = open(getenv("GARBAGE_TALLY"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
