@@ -208,3 +208,16 @@ def test_help_has_an_example(tmp_path: Path) -> None:
     done = reactivate("measure", "--help", folder=tmp_path)
     assert done.code == 0
     assert "reactivate measure -- bindfs -f src mnt" in done.out
+
+
+@pytest.mark.fuse
+def test_a_suite_that_the_daemon_cannot_do_leaves_nothing(tmp_path: Path, needs_fuse: None) -> None:
+    """The corpus of the searches, too, is in the folder that goes."""
+    done = reactivate(
+        "measure", "--suite", "search", "--repeats", "1", "--", *bindfs(tmp_path, "-f"),
+        folder=tmp_path,
+    )  # fmt: skip
+    assert done.code == ExitCode.INCONCLUSIVE, done
+    assert "not a line of an answer" in done.err
+    assert list((tmp_path / "src").iterdir()) == []
+    assert left_by(tmp_path) == []
