@@ -12,6 +12,7 @@ from guest_verbs import command, environment, reactivate
 from guests import bindfs, left_by, running_bindfs
 from waiting import until
 
+from reactivate.errors import ExitCode
 from reactivate.workload.suites import SUITES
 
 fuse = pytest.mark.fuse
@@ -210,7 +211,7 @@ def test_help_has_an_example(tmp_path: Path) -> None:
     assert "reactivate measure -- bindfs -f src mnt" in done.out
 
 
-@pytest.mark.fuse
+@fuse
 def test_a_suite_that_the_daemon_cannot_do_leaves_nothing(tmp_path: Path, needs_fuse: None) -> None:
     """The corpus of the searches, too, is in the folder that goes."""
     done = reactivate(

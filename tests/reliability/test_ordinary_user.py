@@ -91,6 +91,9 @@ def test_instruments_without_root(home: Path, nobody: Run) -> None:
     traced = nobody(["trace", "--operation", "mkdir", *mirror])
     assert traced.returncode == ExitCode.DONE, traced
     assert "bpftrace needs root" in traced.stdout + traced.stderr
+    assert "growth, by perf: user touches only" in traced.stdout
+    assert re.search(r"^  main .* not seen +≥ ", traced.stdout, re.MULTILINE), traced
+    assert "pages and depths are lower bounds" in traced.stdout
     assert nobody(["frames", "/usr/bin/bindfs"]).returncode == ExitCode.DONE
 
 
