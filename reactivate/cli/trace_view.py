@@ -157,19 +157,26 @@ def _show_growth(growth: Document) -> None:
     say()
     print_table(
         ["thread", "tid", "new pages", "user", "kernel", "deepest", "of limit", "alerts"],
-        [_growth_row(stack) for stack in growth["stacks"]],
+        [_growth_row(stack, growth["sees_kernel_touches"]) for stack in growth["stacks"]],
         right=[1, 2, 3, 4, 5, 6, 7],
     )
     for stack in growth["stacks"]:
         _show_touches(stack)
     if not any(stack["touches"] for stack in growth["stacks"]):
         say(
-            "  no new page: what was resident before the workload was enough for all of it",
+            "  no new page: what was resident before the workload was enough for all of it"
+            if growth["sees_kernel_touches"]
+            else "  no new page was touched by the program itself",
             style="dim",
+        )
+    if not growth["sees_kernel_touches"]:
+        say(
+            "  what the kernel touches for a thread is not seen: pages and depths are lower bounds",
+            style="yellow",
         )
 
 
-def _growth_row(stack: Document) -> list[Part]:
+def _growth_row(stack: Document, sees_kernel: bool) -> list[Part]:
     touches = stack["touches"]
     kernel = sum(touch["by"] == "kernel" for touch in touches)
     share = stack["deepest_bytes"] / stack["limit_bytes"]
@@ -180,7 +187,7 @@ def _growth_row(stack: Document) -> list[Part]:
         tid,
         f"{len(touches):,}",
         f"{len(touches) - kernel:,}",
-        f"{kernel:,}",
+        f"{kernel:,}" if sees_kernel else "not seen",
         "≥ " + exact_bytes(stack["deepest_bytes"]),
         Styled(format_percent(share), share_style(share)),
         Styled(f"{alerts:,}", "red" if alerts else "dim"),

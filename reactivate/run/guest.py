@@ -7,9 +7,9 @@ mount" touches nothing else, and nothing stays.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from reactivate.errors import MeasurementError, ReactivateError
+from reactivate.errors import DaemonHungError, MeasurementError, MountError, ReactivateError
 from reactivate.evidence import Pid
 from reactivate.procfs import FuseMount
 from reactivate.run.served import Served
@@ -177,14 +177,23 @@ async def working_folder(daemon: Guest) -> AsyncIterator[None]:
 
     Raises:
         MeasurementError: no folder can be made there, or it could not be removed again.
+        MountError: the daemon does not answer.
     """
     folder = daemon.root / f"reactivate-{os.getpid()}-{secrets.token_hex(3)}"
-    await drive(
-        daemon,
-        folder.mkdir,
-        deadline_seconds=_FOLDER_SECONDS,
-        doing="making a folder for the operations in the mount",
-    )
+    try:
+        await drive(
+            daemon,
+            folder.mkdir,
+            deadline_seconds=_FOLDER_SECONDS,
+            doing="making a folder for the operations in the mount",
+        )
+    except DaemonHungError as error:
+        # Not an operation that is measured: no deadline that a user can set would help.
+        raise MountError(
+            error.what,
+            why=error.why,
+            hint=f"mount it by hand and make a folder there: {shlex.join(daemon.command)}",
+        ) from error
     daemon.folder = folder
     left = ""
     try:
@@ -209,14 +218,20 @@ async def _removed(daemon: Guest, folder: Path) -> str:
     left = f"the folder {folder.name} is left in the filesystem"
     if not daemon.alive():
         return f"{left}: its daemon ended first"
-    with trio.CancelScope(shield=True), contextlib.suppress(ReactivateError):
-        await drive(
-            daemon,
-            shutil.rmtree,
-            folder,
-            deadline_seconds=_FOLDER_SECONDS,
-            doing=f"removing {folder}",
-        )
+    reason = "its daemon did not answer"
+    try:
+        with trio.CancelScope(shield=True):
+            await drive(
+                daemon,
+                shutil.rmtree,
+                folder,
+                deadline_seconds=_FOLDER_SECONDS,
+                doing=f"removing {folder.name}",
+            )
         return ""
+    except MeasurementError as error:
+        reason = error.what
+    except ReactivateError:
+        pass
     daemon.spare()
-    return f"{left}: its daemon did not answer"
+    return f"{left}: {reason}"

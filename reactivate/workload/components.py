@@ -10,7 +10,6 @@ from reactivate.workload import vectors
 from reactivate.workload.mountpath import (
     control,
     drop_page_cache,
-    mount_root,
     read_file,
     write_file,
 )
@@ -70,8 +69,9 @@ VECTOR = (
 
 def _setup_corpus(folder: Path) -> None:
     # One corpus per mount, shared by all searches: the depth of a search depends on how many
-    # vectors there are, and must not depend on which operations ran before.
-    path = mount_root(folder) / _CORPUS
+    # vectors there are, and must not depend on which operations ran before. Beside the operations'
+    # folders: in a user's own mount these are in a folder that is removed again.
+    path = folder.parent / _CORPUS
     if not path.exists():
         write_file(path, vectors.corpus())
 

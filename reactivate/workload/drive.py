@@ -37,6 +37,9 @@ _POLL_SECONDS = 0.002
 _SIGNS_OF_DEATH = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV, errno.EIO})
 """What callers get when a connection ends under them (EIO: a page that was not read in)."""
 
+_SAID_BY_THE_KERNEL = frozenset({errno.EIO, errno.ECONNREFUSED})
+"""What callers get when the kernel cannot use what a daemon answered (ECONNREFUSED: to INIT)."""
+
 
 class _Call(Generic[Result]):
     """One function, run at most once, whose end other threads can see."""
@@ -110,7 +113,7 @@ async def drive(
         if isinstance(error, Exception):
             await _raise_if_dead(daemon, doing, error)
         if isinstance(error, OSError):
-            raise _failed(doing, error) from error
+            raise _failed(daemon, doing, error) from error
         raise
     await _raise_if_dead(daemon, doing, None)
     return result
@@ -149,18 +152,25 @@ def _hung(daemon: Daemon, doing: str, deadline_seconds: float) -> DaemonHungErro
     return DaemonHungError(
         f"{doing} was not finished after {deadline_seconds:g} s; the daemon {state}",
         why=f"its last words:\n{tail}" if tail else "it said nothing before",
-        hint="a longer deadline can be set in configs/instruments.toml",
+        hint="A longer deadline can be set in configs/instruments.toml.",
     )
 
 
-def _failed(doing: str, error: OSError) -> MeasurementError:
+def _failed(daemon: Daemon, doing: str, error: OSError) -> MeasurementError:
+    command = " ".join(daemon.command)
     if error.errno is None:
         return MeasurementError(
-            f"{doing} did not do what it is for", why=f"{error.strerror or error}"
+            f"{doing} did not do what it is for",
+            why=f"{error.strerror or error}",
+            hint=f"run the same command by hand to see it: {command}",
         )
-    name = errno.errorcode.get(error.errno, str(error.errno))
+    name = errno.errorcode.get(error.errno, f"error {error.errno}")
     where = f" on {error.filename}" if error.filename else ""
+    said = "so this is its answer"
+    if error.errno in _SAID_BY_THE_KERNEL:
+        said = "so this is its answer, or the kernel's to one that it cannot use"
     return MeasurementError(
         f"{doing} failed with {name}{where}",
-        why=f"{os.strerror(error.errno)}; the daemon is alive, so this is its answer",
+        why=f"{os.strerror(error.errno)}; the daemon is alive, {said}",
+        hint=f"run the same command by hand to see it: {command}",
     )

@@ -66,7 +66,10 @@ def parse_answer(content: bytes) -> tuple[tuple[str, float], ...]:
     pairs = []
     for line in content.decode(errors="replace").splitlines():
         identity, _, distance = line.rpartition(" ")
+        try:
+            pairs.append((identity, float(distance)))
+        except ValueError:
+            identity = ""
         if not identity:
             raise ValueError(f"not a line of an answer: {line[:80]!r}")
-        pairs.append((identity, float(distance)))
     return tuple(pairs)

@@ -12,6 +12,7 @@ from guest_verbs import command, environment, reactivate
 from guests import bindfs, left_by, running_bindfs
 from waiting import until
 
+from reactivate.errors import ExitCode
 from reactivate.workload.suites import SUITES
 
 fuse = pytest.mark.fuse
@@ -208,3 +209,16 @@ def test_help_has_an_example(tmp_path: Path) -> None:
     done = reactivate("measure", "--help", folder=tmp_path)
     assert done.code == 0
     assert "reactivate measure -- bindfs -f src mnt" in done.out
+
+
+@fuse
+def test_a_suite_that_the_daemon_cannot_do_leaves_nothing(tmp_path: Path, needs_fuse: None) -> None:
+    """The corpus of the searches, too, is in the folder that goes."""
+    done = reactivate(
+        "measure", "--suite", "search", "--repeats", "1", "--", *bindfs(tmp_path, "-f"),
+        folder=tmp_path,
+    )  # fmt: skip
+    assert done.code == ExitCode.INCONCLUSIVE, done
+    assert "not a line of an answer" in done.err
+    assert list((tmp_path / "src").iterdir()) == []
+    assert left_by(tmp_path) == []

@@ -48,11 +48,12 @@ def living_children(*known: int) -> list[str]:
 
 
 def _children() -> list[int]:
-    return [
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        # A thread may end meanwhile; its children are then another's.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+    return found
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,18 +46,31 @@ def users(folder: Path) -> None:
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
+BY_VALGRIND = """
+- [ ] Touches no memory but its own: `memory.errors == 0`
+- [ ] massif saw a stack: `stack.massif >= 1 KiB`
+"""
+
+
 def test_a_whole_campaign_without_root(home: Path, nobody: Run) -> None:
-    """Build, mount through fusermount3, watermark, perf, the call chain, overflow's bisect."""
+    """Build, mount through fusermount3, watermark, perf, valgrind, chain, overflow's bisect."""
     needs_libfuse()
     workspace = lay_out(home)
+    checklist = workspace.checklists / "small.md"
+    recursion = "- [ ] No deep recursion: `stack.recursion <= 100`\n"
+    text = checklist.read_text().replace(recursion, recursion + BY_VALGRIND.lstrip())
+    checklist.write_text(text)
     users(home)
     on = ["-C", str(workspace.root), "next", "--yes", "--until", "blocked"]
     # A disk of 1 MiB for the daemon's data is a mount, and that needs root: not a pass.
     done = nobody(on)
     assert done.returncode == ExitCode.INCONCLUSIVE, done
     assert "mount(2): Operation not permitted" in done.stdout
-    for instrument in ("watermark", "growth", "deepest", "smallest_stack"):
+    for instrument in ("watermark", "growth", "deepest", "massif", "memcheck", "smallest_stack"):
         assert f"  {instrument} " in done.stdout
+    for criterion in ("memory.errors == 0", "stack.massif >= 1 KiB"):
+        (judged,) = re.findall(rf"^  {criterion} .*$", done.stdout, re.MULTILINE)
+        assert judged.endswith("PASS"), judged
     scenario = workspace.configs / "scenarios" / "small_disk.toml"
     scenario.write_text(scenario.read_text().partition("[faults]")[0])
     done = nobody(on)
@@ -77,6 +91,9 @@ def test_instruments_without_root(home: Path, nobody: Run) -> None:
     traced = nobody(["trace", "--operation", "mkdir", *mirror])
     assert traced.returncode == ExitCode.DONE, traced
     assert "bpftrace needs root" in traced.stdout + traced.stderr
+    assert "growth, by perf: user touches only" in traced.stdout
+    assert re.search(r"^  main .* not seen +≥ ", traced.stdout, re.MULTILINE), traced
+    assert "pages and depths are lower bounds" in traced.stdout
     assert nobody(["frames", "/usr/bin/bindfs"]).returncode == ExitCode.DONE
 
 
