@@ -5,6 +5,8 @@ One base class; each leaf owns an exit code. `cli.main` is the one place that ca
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -131,3 +133,20 @@ class LedgerCorruptError(LedgerError):
 
 class LedgerVersionError(LedgerError):
     """The ledger was written by a newer version of the tool."""
+
+
+@contextmanager
+def kernels_text(name: str) -> Iterator[None]:
+    """While the body takes a text of /proc apart.
+
+    Raises:
+        MachineError: it is not in the kernel's form, as in a container that makes its own.
+    """
+    try:
+        yield
+    except (LookupError, ValueError) as error:
+        raise MachineError(
+            f"what /proc says in `{name}` cannot be read",
+            why=str(error),
+            hint="reactivate doctor     shows whether this is the kernel's own /proc",
+        ) from error

@@ -1,7 +1,6 @@
 """Readers of /proc/PID and of the FUSE control filesystem. Nobody else parses these files.
 
-Every reader of a process raises `ProcessLookupError` when the process or thread is gone and
-`PermissionError` when the kernel refuses; the formats are those of proc(5) and proc_pid_*(5).
+`ProcessLookupError`: the process or thread is gone; `PermissionError`: the kernel refuses. proc(5).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.errors import MachineError
+from reactivate.errors import MachineError, kernels_text
 from reactivate.evidence import Address, Pid, Tid
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -145,34 +144,16 @@ def task_folder(pid: Pid, tid: Tid | None = None) -> Path:
     return folder if tid is None else folder / "task" / str(tid)
 
 
-@contextmanager
-def _kernels_text(name: str) -> Iterator[None]:
-    """While the body takes a text of /proc apart.
-
-    Raises:
-        MachineError: it is not in the kernel's form, as in a container that makes its own.
-    """
-    try:
-        yield
-    except (LookupError, ValueError) as error:
-        raise MachineError(
-            f"what /proc says in `{name}` cannot be read",
-            why=str(error),
-            hint="reactivate doctor     shows whether this is the kernel's own /proc",
-        ) from error
-
-
 # -- processes and threads -----------------------------------------------------------------
 
 
-@_kernels_text("stat")
+@kernels_text("stat")
 def parse_stat(text: str) -> ProcessStat:
     """Parse a stat line; the command may itself contain blanks and parentheses."""
     head, _, tail = text.rpartition(")")
-    command = head.partition("(")[2]
     fields = tail.split()  # fields[0] is field 3 of proc_pid_stat(5)
     return ProcessStat(
-        command=command,
+        command=head.partition("(")[2],
         state=fields[0],
         parent=Pid(int(fields[1])),
         exiting=bool(int(fields[6]) & _PF_EXITING),
@@ -225,7 +206,7 @@ def thread_name(pid: Pid, tid: Tid) -> str:
     return _read(task_folder(pid, tid) / "comm").rstrip("\n")
 
 
-@_kernels_text("syscall")
+@kernels_text("syscall")
 def parse_syscall(text: str) -> BlockedCall | None:
     """Parse /proc/PID/task/TID/syscall; None for a thread that runs or is about to."""
     fields = text.split()
@@ -258,7 +239,7 @@ _MAPS_LINE = re.compile(
 )
 
 
-@_kernels_text("maps")
+@kernels_text("maps")
 def parse_maps(text: str) -> tuple[MemoryMapping, ...]:
     """Parse /proc/PID/maps, in ascending order of addresses."""
     return tuple(
@@ -293,7 +274,7 @@ def main_stack(pid: Pid) -> StackMapping:
     raise ProcessLookupError(f"process {pid} has no [stack] mapping: it has ended")
 
 
-@_kernels_text("limits")
+@kernels_text("limits")
 def parse_stack_limit(text: str) -> int | None:
     """Soft RLIMIT_STACK of a /proc/PID/limits text; None if it is unlimited."""
     found = re.search(r"^Max stack size\s+(\S+)", text, re.MULTILINE)
@@ -362,7 +343,7 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
-@_kernels_text("mountinfo")
+@kernels_text("mountinfo")
 def parse_mountinfo(text: str) -> tuple[FuseMount, ...]:
     """The FUSE mounts (fuse, fuse.NAME, fuseblk) of a mountinfo text, in mount order."""
     mounts = []

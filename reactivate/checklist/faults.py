@@ -38,7 +38,8 @@ class Fault:
             return f"{self.path}: {self.message}" + (
                 f"\n{self._advice()}" if self.suggestion else ""
             )
-        place = f"{self.path}:{self.line}:{self.column}: {self.message}"
+        message = "".join(_printable(char) for char in self.message)
+        place = f"{self.path}:{self.line}:{self.column}: {message}"
         number = f"{self.line:>5}"
         shown = "".join(_printable(char) for char in self.source_line)
         before = self.source_line[: self.column - 1]
