@@ -136,7 +136,7 @@ class Workspace:
         known = _names(self.configs / "targets")
         if target and target not in known:
             file.fault(f"there is no target `{target}`{nearest(target, known)}", "target")
-        if "checklist" in file.data and not checklist.is_file():
+        if "checklist" in file.data and not _is_file(checklist):
             file.fault(f"there is no checklist {checklist}", "checklist")
         file.finish()
         return CampaignSettings(
@@ -351,6 +351,13 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise WorkspaceError(f"{folder} cannot be read", why=error.strerror or "") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no filesystem takes
+        return False
 
 
 def _names(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from reactivate.errors import BuildError, MissingToolError, UsageError
@@ -25,8 +26,28 @@ _VARIABLES = {
 }
 
 
-def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
+def compared(top: Path, *arguments: str) -> bytes:
+    """Run a git command that compares files of a user's checkout with its index.
+
+    It works on a copy of the index: `git diff` writes back what it has refreshed, whatever
+    GIT_OPTIONAL_LOCKS says. Args, returns and errors: see `git`.
+    """
+    index = Path(top, said(top, "rev-parse", "--git-path", "index"))
+    with tempfile.TemporaryDirectory(prefix="reactivate-index-") as folder:
+        own = Path(folder, "index")
+        if index.exists():
+            shutil.copyfile(index, own)
+        return git(top, *arguments, index=own)
+
+
+def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = None) -> bytes:
     """Run git and return what it says.
+
+    Args:
+        folder: where it runs.
+        arguments: of git.
+        given: its standard input.
+        index: used instead of the repository's own.
 
     Raises:
         MissingToolError: git is not installed.
@@ -39,6 +60,8 @@ def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
             hint="sudo apt-get install git",
         )
     variables = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT} | _VARIABLES
+    if index is not None:
+        variables["GIT_INDEX_FILE"] = str(index)
     try:
         done = subprocess.run(
             ["git", *_QUIET, "-C", str(folder), *arguments],

@@ -17,7 +17,16 @@ from pathlib import Path
 from reactivate.errors import BuildError
 from reactivate.files import replace_file
 from reactivate.target.command import HERE
-from reactivate.target.git import check_out, clone, commit_of, git, head_of, objects_of, top_of
+from reactivate.target.git import (
+    check_out,
+    clone,
+    commit_of,
+    compared,
+    git,
+    head_of,
+    objects_of,
+    top_of,
+)
 
 _STAMP = "stamp"
 _FAILED = re.compile(r"^error: patch failed: (?P<file>.+):(?P<line>\d+)$", re.MULTILINE)
@@ -58,7 +67,7 @@ def prepare(source: Path, folder: Path, patches: Sequence[Path]) -> Source:
     """
     top = top_of(source)
     commit, changes, untracked = _present(top)
-    named = git(top, "diff", "-z", "--name-only", "HEAD").split(b"\0")
+    named = compared(top, "diff", "-z", "--name-only", "HEAD").split(b"\0")
     fingerprint = _fingerprint(top, commit, changes, untracked, patches)
     made = Source(
         folder=folder / HERE,
@@ -100,7 +109,7 @@ def fingerprint_of(source: Path, patches: Sequence[Path]) -> str:
 def _present(top: Path) -> tuple[str, bytes, list[str]]:
     """The commit, what is changed since, and files that git does not know."""
     commit = head_of(top)
-    changes = git(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    changes = compared(top, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
     listed = git(top, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")
     untracked = [os.fsdecode(name) for name in listed if name and not name.endswith(b"/")]
     return commit, changes, untracked
@@ -120,7 +129,7 @@ def changed_since(source: Path, revision: str) -> tuple[str, ...]:
     top = top_of(source)
     commit = commit_of(top, revision)
     here = ("--", str(source.resolve()))
-    found = git(top, "diff", "-z", "--no-ext-diff", "--name-only", commit, *here)
+    found = compared(top, "diff", "-z", "--no-ext-diff", "--name-only", commit, *here)
     found += git(top, "ls-files", "-z", "--others", "--exclude-standard", *here)
     return tuple(os.fsdecode(name) for name in found.split(b"\0") if name)
 

@@ -83,8 +83,8 @@ def photograph(folder: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def test_patches_are_applied_to_a_copy(user: Path, patch: Path, tmp_path: Path) -> None:
-    # An index that git would refresh if it were allowed to.
-    os.utime(user / "core.c")
+    # An index that git would refresh if it were allowed to: git compares whole seconds.
+    os.utime(user / "core.c", (1_700_000_000, 1_700_000_000))
     before = photograph(user)
     made = prepare(user, tmp_path / "copy", [patch])
     assert (made.folder / "core.c").read_text().split()[::10] == ["ONE", "ELEVEN"]
