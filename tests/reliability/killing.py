@@ -254,7 +254,11 @@ class Killer:
         if process.returncode in _UNDECIDED and len(self.tally.disturbed) < _MOST_DISTURBED:
             self.tally.disturbed.append(self._words.read_text())
             return _AGAIN
-        if process.returncode != self._end:
+        # A kill between the record of a refusal and the exit: the next call waits for a person.
+        told = (
+            {ExitCode.REFUSED, ExitCode.WAITING} if self._end == ExitCode.REFUSED else {self._end}
+        )
+        if process.returncode not in told:
             self._wrong(f"a call ended with {process.returncode}: {self._words.read_text()}")
         for each in self._left(final=False):
             self._wrong(f"{each} is left by a whole call")
