@@ -49,13 +49,14 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python scripts/unit
 
 bench: setup
 	$(BIN)/python -m benchmarks
 
 docs: setup
 	$(BIN)/python scripts/documents
+
 soak: setup
 	$(BIN)/python -m tests.reliability.soak
 	FUZZ_EXAMPLES=400 $(BIN)/python -m pytest -q --timeout 1800 tests/fuzz

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reactivate.procfs import fuse_mounts
+from tests.alone import runs_daemons
 
 # Whoever starts the tests in the background, or with nohup, ignores signals for all that is
 # started below; the programs under test are to get theirs.
@@ -75,18 +76,13 @@ def project_root() -> Path:
     return ROOT
 
 
-def _must_run(item: pytest.Item) -> bool:
-    marked = any(item.get_closest_marker(name) for name in ("fuse", "root"))
-    return marked or bool({"needs_fuse", "needs_root"} & set(getattr(item, "fixturenames", ())))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a test of a mount or of root's rights that skips, wherever it says so, has failed."""
     report = yield
-    if report.skipped and os.environ.get("CI") == "true" and _must_run(item):
+    if report.skipped and os.environ.get("CI") == "true" and runs_daemons(item):
         report.outcome = "failed"
         report.longrepr = f"in CI this test must run: {report.longrepr}"
     return report
