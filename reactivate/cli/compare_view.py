@@ -12,6 +12,7 @@ from reactivate.cli.console import Part, Styled, say
 from reactivate.cli.table import print_table
 from reactivate.evidence import NotMeasured
 from reactivate.gate.difference import CHANGED, Change, Difference
+from reactivate.gate.statistics import ASSUMES
 from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.values import change as change_of
 from reactivate.report.analysis.values import quantity
@@ -116,6 +117,8 @@ def _pair(pair: Pair, *, everything: bool) -> None:
         )
     if not everything:
         _besides(pair, len(undecided))
+    if any(d.interval is not None for d in pair.differences):
+        say(Styled(f"  intervals: {ASSUMES}", "dim"))
     _chains(pair, everything=everything)
     say()
 
@@ -297,6 +300,7 @@ def _difference_json(each: Difference) -> dict[str, Any]:
         "tolerance": each.tolerance,
         "ratio": each.ratio,
         "interval": interval,
+        "assumes": None if interval is None else ASSUMES,
         "samples": list(each.samples),
     }
 

@@ -106,6 +106,10 @@ def show_verdicts(judgements: tuple[Judgement, ...]) -> None:
     for judgement in judgements:
         if judgement.verdict is not Verdict.PASS and judgement.reason:
             say(f"  {judgement.criterion}: {judgement.reason}")
+    if any(j.verdict is Verdict.PASS and j.interval is not None for j in judgements):
+        from reactivate.gate.statistics import ASSUMES
+
+        say(Styled(f"  intervals: {ASSUMES}", "dim"))
 
 
 def _cells(judgement: Judgement) -> tuple[str, ...]:

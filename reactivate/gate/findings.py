@@ -31,7 +31,7 @@ from reactivate.gate.evaluate import (
     value_of,
 )
 from reactivate.gate.judgement import SampleNeed
-from reactivate.gate.statistics import ratio_interval
+from reactivate.gate.statistics import ASSUMES, ratio_interval
 from reactivate.gate.wording import sentence_of_ratio, sentence_of_value
 from reactivate.metrics import METRICS
 
@@ -336,6 +336,7 @@ def _by_interval(
         reason += f"; {samples:,} samples of each build are too few, about {wanted:,} are needed"
     if recorded:
         reason += f"; the {role.value} build was measured in another run, not in turn"
+    reason += f"; {ASSUMES}"
     return Finding(
         verdict=verdict,
         reason=reason,

@@ -28,6 +28,8 @@ from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist, median
 
+from reactivate.units import format_percent
+
 BATCHES = 40
 """At most this many paired batches, unless a smaller risk asks for more. Each is a median, which
 wastes little of its samples only if it has some; the more of them, the narrower the interval."""
@@ -44,7 +46,14 @@ BATCH_SAMPLES = 4
 MOUNT_SCATTER = 0.006
 """Standard deviation of the logarithm of the ratio between two mounts of one and the same build,
 however long they are sampled. Measured on two daemons, three operations and at least 16 pairs of
-mounts each: 0.0000 to 0.0069. `make bench` holds the verdicts that follow against real builds."""
+mounts each: 0.0000 to 0.0069. `make bench` holds the verdicts that follow against real builds.
+It was not measured on the daemon that is judged, so every verdict says what it assumes."""
+
+ASSUMES = (
+    f"assumes that two mounts of one build differ by {format_percent(MOUNT_SCATTER, decimals=1)}, "
+    "as measured on two other daemons (docs/gates.md#the-intervals)"
+)
+"""Part of the reason of every verdict that rests on an interval of this module."""
 
 _PAIRED_QUANTILE = 0.5
 

@@ -166,8 +166,8 @@ def explain_death_now(
     if fault is None:
         return replace(cause, chain_missing="no thread was stopped before the end")
     if fault.autopsy is None:
-        missing = fault.unexplained or "no snapshot of the stack was asked for"
-        return replace(cause, chain_missing=missing)
+        asked = fault.unexplained or "no snapshot of the stack was asked for"
+        return replace(cause, chain_missing=cause.chain_missing or asked)
     try:
         chain = unwind(fault.autopsy)
         cause = replace(cause, chain=chain)

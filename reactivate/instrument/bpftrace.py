@@ -6,6 +6,7 @@ down every process on the machine, and fill the disk with what nobody reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 import trio
 
 from reactivate.errors import MeasurementError, MissingToolError
-from reactivate.evidence import Pid
+from reactivate.evidence import Pid, Tid
 from reactivate.instrument.contract import Availability
 from reactivate.instrument.tracefs import (
     MOUNT_HINT,
@@ -27,15 +28,18 @@ from reactivate.instrument.tracefs import (
     mount_tracefs,
     tracefs_for_a_look,
 )
+from reactivate.procfs import task_folder, task_syscall
 from reactivate.target.process import KeptProcess, StartError, spawn
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
-_ASK_AGAIN_SECONDS = 0.1
+_LOOK_SECONDS = 0.5
+"""More than bpftrace sleeps at a time on the way to its end, which is 0.1 s."""
 _POLL_SECONDS = 0.005
 _LAST_LINES = 6
 _OLDEST = (0, 17)
 """Of Debian 12; what is older has never run these scripts, and 0.9 cannot parse them."""
+_EVENTS = "anon_inode:[eventpoll]"
 _JSON_LINE = '{"type": "printf", "data": "'
 
 ENVIRONMENT = {
@@ -54,6 +58,7 @@ class Tracer:
 
     def __init__(self, process: KeptProcess, output: Path) -> None:
         self._process = process
+        self._told = False
         self.output = output
 
     @property
@@ -104,28 +109,50 @@ class Tracer:
         )
 
     def tell_to_stop(self) -> None:
-        """Ask it to print its maps and end; `stop` waits for that."""
-        self._process.signal_group(signal.SIGTERM)
+        """Ask it, once, to print its maps and end; `stop` waits for that."""
+        if not self._told:
+            self._told = True
+            self._ask()
 
     async def stop(self) -> None:
         """Ask it to print its maps and end; everything it said is in `output` afterwards.
 
         Raises:
-            MeasurementError: it had to be killed, so its result is incomplete.
+            MeasurementError: it did not end in time, so its result is incomplete.
         """
+        self.tell_to_stop()
         ends = trio.current_time() + _STOP_SECONDS
-        while trio.current_time() < ends:
-            # It looks at the signal only where its waiting was interrupted: one that came while
-            # it was at work is not seen, so it is asked again. SIGINT would kill it while it
-            # prints its maps; SIGTERM means the same and is harmless there.
-            self.tell_to_stop()
-            if await self._process.wait(_ASK_AGAIN_SECONDS):
-                return
-        raise MeasurementError(
-            f"bpftrace did not end within {_STOP_SECONDS:g} s",
-            why="what it counted is lost",
-            hint="run the same step again",
-        )
+        slept = False
+        while not await self._process.wait(_LOOK_SECONDS):
+            if trio.current_time() > ends:
+                raise MeasurementError(
+                    f"bpftrace did not end within {_STOP_SECONDS:g} s",
+                    why="what it counted is lost",
+                    hint="run the same step again",
+                )
+            # A signal that came while it was at work is seen at the next event, if there is one.
+            # One that comes at its end makes it throw away what END says. On its way there it
+            # sleeps, too, but for a tenth of a second, so one look does not tell.
+            sleeps = self._sleeps()
+            if slept and sleeps:
+                self._ask()
+            slept = sleeps
+
+    def _ask(self) -> None:
+        # It alone, and by one signal. SIGINT would kill it while it prints its maps.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def _sleeps(self) -> bool:
+        """Whether it waits for events, and has not said its last word."""
+        try:
+            call = task_syscall(self.pid, Tid(self.pid))
+            if call is None or not call.arguments:
+                return False
+            waits_on = (task_folder(self.pid) / "fd" / str(call.arguments[0])).readlink()
+        except OSError:
+            return False
+        return str(waits_on) == _EVENTS and not self.has_said("end")
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from enum import StrEnum
 from reactivate.evidence import Address
 from reactivate.instrument.chain import Chain
 from reactivate.procfs import (
+    PAGE_BYTES,
     STACK_GUARD_GAP_BYTES,
     MemoryMapping,
     StackMapping,
@@ -96,7 +97,7 @@ class Cause:
         thread: "main" or "worker": whose stack it was; "" if no overflow.
         stack: the mapping that was overflown, None if none was.
         distance_bytes: from the fault up to the stack's lowest address; 0 if no overflow, and
-            if it was the kernel that found no room.
+            if it was the kernel that found no room (for a signal's frame, or at the start).
         kernel: whether the kernel needed the room, for the frame of a signal handler.
         chain: the call chain at the death, innermost frame first (`autopsy.explain_death`).
         chain_missing: why there is none, "" if there is one or nobody asked.
@@ -148,33 +149,30 @@ def classify(
 
 def _overflow(number: int, fault: Fault) -> Cause | None:
     """The cause if a stack was too small, None if that is not proven."""
-    mapping, kernel = overflown_stack(fault), False
-    if mapping is None:
-        mapping, kernel = _stack_without_room(fault), True
-    if mapping is None or fault.address is None:
-        return None
-    thread = "main" if mapping.path == "[stack]" else "worker"
-    distance = 0 if kernel else mapping.start - fault.address
-    aborted = " and then aborted" if number == signal.SIGABRT else ""
-    if kernel:
-        what = (
-            f"the kernel could not put the frame for {_signal_name(fault.delivering)} "
-            f"on its stack of {mapping.size_bytes:,} bytes"
-        )
+    stack, below, kernel, missing = overflown_stack(fault), 0, False, ""
+    if stack is not None and fault.address is not None:
+        below = stack.start - fault.address
+        what = f"a fault at {fault.address:#x}, {below:,} bytes below its stack of"
+    elif (stack := _stack_without_room(fault)) is not None:
+        kernel, name = True, _signal_name(fault.delivering)
+        what = f"the kernel could not put the frame for {name} on its stack of"
+    elif (stack := _stack_at_start(fault)) is not None:
+        what = "the kernel found no room for the program's first frame on its stack of"
+        missing = "the program had not begun: no function was on the stack"
     else:
-        what = (
-            f"a fault at {fault.address:#x}, {distance:,} bytes below its stack of "
-            f"{mapping.size_bytes:,} bytes{aborted}"
-        )
+        return None
+    thread = "main" if stack.path == "[stack]" else "worker"
+    aborted = " and then aborted" if number == signal.SIGABRT else ""
     return Cause(
         kind=DeathKind.OVERFLOW,
-        text=f"stack overflow of the {thread} thread: {what}",
+        text=f"stack overflow of the {thread} thread: {what} {stack.size_bytes:,} bytes{aborted}",
         signal=_signal_name(number),
-        address=None if kernel else fault.address,
+        address=fault.address if below else None,
         thread=thread,
-        stack=StackMapping(start=mapping.start, end=mapping.end),
-        distance_bytes=distance,
+        stack=StackMapping(start=stack.start, end=stack.end),
+        distance_bytes=below,
         kernel=kernel,
+        chain_missing=missing,
     )
 
 
@@ -287,6 +285,27 @@ def _stack_without_room(fault: Fault) -> MemoryMapping | None:
         if guard is None or not guard.permissions.startswith("---"):
             return None
     return stack if sp - lowest < _SIGNAL_FRAME_BYTES else None
+
+
+def _stack_at_start(fault: Fault) -> MemoryMapping | None:
+    """The stack on which the kernel found no room for what a program finds there, else None.
+
+    execve(2) cannot fail any more once the old program is gone, so the kernel forces SIGSEGV on a
+    thread with the new program's mappings and still the old one's registers. The last thing it
+    does, after [vdso] is mapped, is to put the arguments' addresses and the auxiliary vector on
+    the stack (binfmt_elf.c, create_elf_tables), which may grow up to its limit for that.
+    """
+    limit, ip = fault.stack_limit_bytes, fault.instruction_pointer
+    forced = fault.signal == signal.SIGSEGV and fault.code == SI_KERNEL and not fault.delivering
+    if not forced or limit is None or ip is None:
+        return None
+    mappings = parse_maps(fault.maps)
+    stack = next((m for m in mappings if m.path == "[stack]"), None)
+    if stack is None or all(m.path != "[vdso]" for m in mappings):
+        return None
+    # At an address that no process can have, there was no old program either.
+    elsewhere = mapping_containing(mappings, ip) is None and ip < stack.start
+    return stack if elsewhere and stack.size_bytes + PAGE_BYTES > limit else None
 
 
 def fault_behind(number: int, faults: Sequence[Fault]) -> Fault | None:

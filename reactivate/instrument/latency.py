@@ -2,7 +2,8 @@
 
 All builds are mounted at once and take turns within each repetition, in alternating order
 (A B, B A, …), so a machine that becomes slower meanwhile becomes slower for all of them. Caller
-and daemons share one processor, so that none of them is favoured by where it runs.
+and daemons share one processor, so that none of them is favoured by where it runs. What the step
+before left behind is served before the clock starts: see `settle`.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Latency:
     measures: ClassVar[tuple[str, ...]] = ("latency.p50", "latency.p99")
     bound: ClassVar[Bound] = Bound.EXACT
     needs: ClassVar[tuple[str, ...]] = ()
-    cost: ClassVar[str] = "two readings of the clock, about 0.1 µs"
+    cost: ClassVar[str] = "two readings of the clock, about 0.1 µs; one statfs before, not timed"
 
     def __init__(
         self, *, undecided: Callable[[Sequence[Measurement]], Collection[str]] | None = None
@@ -208,7 +209,7 @@ async def _round(
             await drive(
                 together,
                 _on_one_processor,
-                [daemon.pid for daemon in daemons.values()],
+                list(daemons.values()),
                 operation,
                 arms[operation.name],
                 portion,
@@ -219,7 +220,7 @@ async def _round(
 
 
 def _on_one_processor(
-    pids: Sequence[Pid],
+    daemons: Sequence[Daemon],
     operation: Operation,
     arms: Sequence[Arm],
     repetitions: range,
@@ -232,14 +233,14 @@ def _on_one_processor(
     the ratio of medians over 60 repetitions spread by 18 % without this, and by 3 % with it.
     """
     usable = os.sched_getaffinity(0)
-    one = {max(usable)}
-    for pid in pids:
-        for tid in thread_ids(pid):
+    processor = {max(usable)}
+    for daemon in daemons:
+        for tid in thread_ids(daemon.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(tid, one)
-    os.sched_setaffinity(0, one)
+                os.sched_setaffinity(tid, processor)
+    os.sched_setaffinity(0, processor)
     try:
-        take_turns(operation, arms, repetitions, warmup)
+        take_turns(operation, arms, repetitions, warmup, [one.mountpoint for one in daemons])
     finally:
         os.sched_setaffinity(0, usable)  # this thread serves others afterwards
 
@@ -253,34 +254,58 @@ def _arms(daemons: Mapping[Role, Daemon], operation: Operation) -> tuple[Arm, ..
     )
 
 
-def take_turns(operation: Operation, arms: Sequence[Arm], repetitions: range, warmup: int) -> None:
+def take_turns(
+    operation: Operation,
+    arms: Sequence[Arm],
+    repetitions: range,
+    warmup: int,
+    mounts: Sequence[Path] = (),
+) -> None:
     """Time one operation on all arms; blocking, for a worker thread.
 
     Adds one sample per repetition to every arm. Warm-up repetitions come before and have
-    negative numbers.
+    negative numbers. All `mounts` are settled before each sample, not only the one to be timed:
+    their daemons share its processor.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
         for repetition in range(-warmup, 0):
             for arm in arms:
-                _timed(operation, arm.folder, repetition)
+                _timed(operation, arm.folder, repetition, mounts)
         for repetition in repetitions:
             for arm in arms if repetition % 2 == 0 else reversed(arms):
-                arm.samples.append(_timed(operation, arm.folder, repetition))
+                arm.samples.append(_timed(operation, arm.folder, repetition, mounts))
     finally:
         if collecting:
             gc.enable()
 
 
-def _timed(operation: Operation, folder: Path, repetition: int) -> int:
+def _timed(operation: Operation, folder: Path, repetition: int, mounts: Sequence[Path]) -> int:
     run, clock = operation.run, time.perf_counter_ns
     operation.prepare(folder, repetition)
+    settle(mounts)
     begun = clock()
     run(folder, repetition)
     ended = clock()
     operation.tidy(folder, repetition)
     return ended - begun
+
+
+def settle(mounts: Sequence[Path]) -> None:
+    """Ask each daemon for its statfs, which it alone can answer, and wait for that.
+
+    The kernel does not wait for the answers to RELEASE, RELEASEDIR and FORGET: close(2) returns
+    before the daemon has seen them, and the request that comes next waits behind them.
+
+    A daemon that serves one request after the other has then served whatever was queued before,
+    but for some FORGETs where there are many: the kernel hands out requests between them. One
+    that serves several at once has only begun with it: another of its threads may still be at
+    work. Neither is kept from what it does after an answer, or in threads of its own.
+    """
+    for mount in mounts:
+        with contextlib.suppress(OSError):  # ENOSYS is an answer, too
+            os.statvfs(mount)
 
 
 # -- reduction -----------------------------------------------------------------------------

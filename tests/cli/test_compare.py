@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reactivate.errors import ExitCode
+from reactivate.evidence import Measurement
 from tests.cli.workspaces import in_process
 from tests.report.test_comparison import HERE, depth, recorded
 
@@ -61,6 +62,23 @@ def test_json_has_every_number_and_function(
     assert [(f["function"], f["change"]) for f in chain["functions"]] == [
         ("walk", "more"), ("main", "same"),
     ]  # fmt: skip
+
+
+def test_an_interval_says_what_it_assumes_of_mounts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for root, median in ((one, 1_000), (other, 2_000)):
+        samples = tuple(median + i % 7 for i in range(200))
+        read = Measurement(metric="latency.p50", value=samples[100], instrument="latency",
+                           operation="read", samples=samples)  # fmt: skip
+        recorded(root, "search", "baseline", [depth("read", 500), read])
+    shown = in_process(["compare", str(one), str(other)], capsys).out
+    assert shown.count("assumes that two mounts of one build differ by 0.6 %") == 1
+    document = in_process(["compare", str(one), str(other), "--json"], capsys).json()
+    assumed = {d["metric"]: d["assumes"] for d in document["checks"][0]["differences"]}
+    assert assumed["stack.operation"] is None
+    assert "two mounts" in assumed["latency.p50"]
 
 
 def test_it_needs_no_workspace_here_unless_one_is_meant(

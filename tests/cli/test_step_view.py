@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -65,3 +66,13 @@ def test_what_was_not_measured_is_no_number_in_either_form(
     shown = json.loads(json.dumps(judgement_json(missing)))
     assert shown["observed"] == {"not_measured": "perf is missing"}
     assert shown["limit"] == 1 << 30
+
+
+def test_what_intervals_assume_is_said_once_where_no_reason_says_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    passed = replace(judgement("a"), dimension=Dimension.RATIO, interval=(1.0, 1.1))
+    show_verdicts((passed, passed, judgement("b")))
+    assert capsys.readouterr().out.count("assumes that two mounts of one build differ by") == 1
+    show_verdicts((judgement("b"), replace(passed, verdict=Verdict.FAIL, reason="slower")))
+    assert "assumes" not in capsys.readouterr().out

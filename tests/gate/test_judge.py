@@ -355,6 +355,20 @@ def test_interval_across_the_limit_asks_for_more_samples() -> None:
     assert f"about {need.wanted:,} are needed" in found.reason
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.19, 1.6])
+def test_a_verdict_by_interval_says_what_it_assumes_of_mounts(factor: float) -> None:
+    run = [
+        m
+        for operation in ("read", "write")
+        for m in (timed(Role.SUBJECT, operation, factor), timed(Role.BASELINE, operation))
+    ]
+    found = judge(SLOWER, run, {})
+    assert found.reason.count("assumes that two mounts of one build differ by 0.6 %") == 1
+    limit = Number(value=1e9, dimension=Dimension.NANOSECONDS)
+    alone = judge(asks("latency.p50", LE, limit), run, {})
+    assert "assumes" not in alone.reason
+
+
 def test_few_samples_are_inconclusive_and_say_how_many_are_needed() -> None:
     run = [timed(Role.SUBJECT, factor=3, n=5), timed(Role.BASELINE, n=5)]
     found = judge(SLOWER, run, {})

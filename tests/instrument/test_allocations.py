@@ -56,25 +56,16 @@ def program() -> Iterator[Program]:
             process.kill()
 
 
-LOST = "the tracer was ended before it could say what it counted"
-"""What is said, and not a number, when bpftrace ends without reading its last events."""
-
-
 def traced(folder: Path, *commands: str) -> Allocations:
-    """What is counted while the program does so; again where bpftrace has lost its own words."""
+    """What is counted while the program does so."""
 
-    async def main(own: Path) -> Allocations:
-        own.mkdir()
+    async def main() -> Allocations:
         with program() as running:
-            async with AllocationTrace(running.pid, own) as trace:
+            async with AllocationTrace(running.pid, folder) as trace:
                 await trio.to_thread.run_sync(running.do, *commands)
                 return await trace.stop()
 
-    for number in range(3):
-        found = trio.run(main, folder / f"trace-{number}")
-        if LOST not in (getattr(side, "reason", "") for side in (found.kernel, found.library)):
-            break
-    return found
+    return trio.run(main)
 
 
 @pytest.fixture

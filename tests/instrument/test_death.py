@@ -10,6 +10,7 @@ import trio
 from trace_programs import programs
 
 from reactivate.evidence import Address, Tid
+from reactivate.instrument.autopsy import explain_death_now
 from reactivate.instrument.death import Cause, DeathKind, classify
 from reactivate.procfs import STACK_GUARD_GAP_BYTES
 from reactivate.target.death import log_tail
@@ -19,15 +20,17 @@ from reactivate.target.process import spawn
 LIMIT = 512 * 1024
 
 
-def die(mode: str, folder: Path) -> Cause:
+def die(
+    mode: str, folder: Path, limit: int = LIMIT, environment: dict[str, str] | None = None
+) -> Cause:
     async def main() -> Cause:
         log = folder / "log"
         process = spawn(
             [str(programs() / "deaths"), mode],
-            environment={},
+            environment=environment or {},
             folder=folder,
             log=log,
-            stack_limit_bytes=LIMIT,
+            stack_limit_bytes=limit,
             traced=True,
         )
         try:
@@ -56,6 +59,23 @@ def test_thread_overflow(tmp_path: Path) -> None:
     assert cause.kind is DeathKind.OVERFLOW
     assert cause.thread == "worker"
     assert 0 < cause.distance_bytes <= 4096
+
+
+def test_a_stack_too_small_to_start_on_is_an_overflow_wherever_the_random_start_leaves_it(
+    tmp_path: Path,
+) -> None:
+    """The kernel puts the first frame up to 8 KiB lower from run to run: all of this stack."""
+    seen: dict[str, Cause] = {}
+    for _ in range(60):
+        cause = die("exit", tmp_path, 8192, {"FILL": "x" * 4500})
+        assert cause.kind is DeathKind.OVERFLOW, cause.text
+        assert (cause.signal, cause.thread, cause.kernel) == ("SIGSEGV", "main", False)
+        seen["below" if cause.distance_bytes else "start"] = cause
+        if len(seen) == 2:
+            break
+    assert "below its stack of 8,192 bytes" in seen["below"].text
+    assert "no room for the program's first frame on its stack of 8,192 bytes" in seen["start"].text
+    assert seen["start"].address is None
 
 
 @pytest.mark.parametrize(
@@ -195,3 +215,29 @@ def test_a_signal_without_room_is_an_overflow_only_at_the_end_of_the_stack() -> 
     assert kind(forced(stack_pointer=Address(LOW + 0x80000))) is DeathKind.SEGFAULT
     # A thread's stack ends where its guard begins.
     assert kind(forced(stack_pointer=Address(0x7F00_0000_1200))) is DeathKind.OVERFLOW
+
+
+def test_a_start_without_room_is_told_from_other_forced_signals() -> None:
+    maps = MAPS.replace("rw-p 00000000 00:00 0 [heap]", "r-xp 00000000 00:00 0 [vdso]")
+    old_program = Address(0x7EFF_0000_1234)
+
+    def at_start(**changes: object) -> Fault:
+        values = {"delivering": 0, "instruction_pointer": old_program, "maps": maps}
+        return forced(**{**values, **changes})
+
+    def started(**changes: object) -> DeathKind:
+        return kind(at_start(**changes))
+
+    assert started() is DeathKind.OVERFLOW
+    assert "had not begun" in explain_death_now(-11, [at_start()]).chain_missing
+    # It was in code of its own: a forbidden instruction, an address that no process can have.
+    assert started(instruction_pointer=Address(0x55D0_0000_0100)) is DeathKind.SEGFAULT
+    assert started(instruction_pointer=Address(0x8000_0000_0000_1234)) is DeathKind.SEGFAULT
+    # The stack could still have grown, so something else was missing.
+    assert started(stack_limit_bytes=0x800000) is DeathKind.SEGFAULT
+    assert started(stack_limit_bytes=None) is DeathKind.SEGFAULT
+    # The kernel had not yet come to the stack.
+    assert started(maps=MAPS) is DeathKind.SEGFAULT
+    # A processor whose registers are not read; a signal that a process sent.
+    assert started(instruction_pointer=None) is DeathKind.SEGFAULT
+    assert started(code=0) is DeathKind.KILLED

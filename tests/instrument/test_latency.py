@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
+import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from reactivate.errors import ConfigurationError
 from reactivate.evidence import Measurement, NotMeasured, Role
 from reactivate.instrument.contract import Instrument
 from reactivate.instrument.latency import Arm, Latency, measurements, percentile, take_turns
+from reactivate.procfs import mount_fusectl, waiting_requests
+from reactivate.run.calibrate.programs import Obedient
 from reactivate.workload.operation import Operation
 from reactivate.workload.posix import POSIX
 
@@ -151,3 +156,43 @@ def test_sampling_stops_at_the_most(needs_fuse: None, tmp_path: Path) -> None:
     on = bench(tmp_path, POSIX[:1], repeats=4, max_repeats=10, warmup=0)
     found = trio.run(Latency(undecided=lambda found: {POSIX[0].name}).measure, on)
     assert {len(m.samples) for m in found} == {10}
+
+
+@pytest.mark.fuse
+def test_the_clock_starts_when_what_came_before_is_served(
+    needs_fuse: None, project_root: Path, tmp_path: Path
+) -> None:
+    """close(2) returns at once, and both daemons then take 20 ms over RELEASEDIR."""
+    program = tmp_path / "obedient"
+    subprocess.run(
+        ["make", "-s", "-C", project_root / "probes" / "groundtruth" / "fuse", f"OUT={tmp_path}",
+         program],
+        check=True,
+    )  # fmt: skip
+    if not mount_fusectl():
+        pytest.skip("fusectl is not mounted")
+    connections: list[int] = []
+    unanswered: list[int | None] = []
+
+    def setup(folder: Path) -> None:
+        connections.append(os.minor(folder.stat().st_dev))
+        os.setxattr(folder, "user.do", b"linger 20")
+
+    def close(folder: Path, repetition: int) -> None:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+
+    def run(folder: Path, repetition: int) -> None:
+        unanswered.extend(waiting_requests(connection) for connection in connections)
+
+    closing = Operation(
+        name="closing", suite="t", opcodes=(), paired=True,
+        setup=setup, prepare=close, run=run, tidy=close,
+    )  # fmt: skip
+    on = bench(tmp_path, (closing,), repeats=3, max_repeats=3, warmup=1)
+    on = dataclasses.replace(
+        on,
+        subject=Obedient(program, tmp_path / "subject"),
+        references={Role.BASELINE: Obedient(program, tmp_path / "baseline")},
+    )
+    trio.run(Latency().measure, on)
+    assert unanswered == [0] * 16  # 4 repetitions on 2 mounts, and each looked at both

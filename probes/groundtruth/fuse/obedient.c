@@ -19,6 +19,7 @@
  *   pause N     sleeps for N milliseconds
  *   fail N      answers with error number N
  *   mute        answers no RELEASEDIR from now on
+ *   linger N    sleeps for N milliseconds before each RELEASEDIR's answer from now on
  *   calm        nothing
  *
  * The attribute `user.depth`, when it is read, is the depth of the lowest byte that the last
@@ -59,6 +60,7 @@ static char names[MOST_FOLDERS][NAME_MAX + 1];
 static unsigned int folders = 1; /* the root is the first, and has no name */
 static int device = -1;
 static int mute;
+static long linger;
 static uintptr_t stack_top;
 static uintptr_t waiting_frame;
 static uintptr_t lowest;
@@ -152,6 +154,13 @@ ONE_FRAME static int beyond(size_t bytes)
 	return 0;
 }
 
+static void rest(long milliseconds)
+{
+	struct timespec length = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
+
+	nanosleep(&length, NULL);
+}
+
 static int obey(const char *order)
 {
 	const char *blank = strchr(order, ' ');
@@ -177,12 +186,13 @@ static int obey(const char *order)
 	} else if (IS("beyond")) {
 		return beyond((size_t)number);
 	} else if (IS("pause")) {
-		struct timespec rest = { number / 1000, number % 1000 * 1000000 };
-		nanosleep(&rest, NULL);
+		rest(number);
 	} else if (IS("fail")) {
 		return (int)number;
 	} else if (IS("mute")) {
 		mute = 1;
+	} else if (IS("linger")) {
+		linger = number;
 	} else if (!IS("calm")) {
 		return EINVAL;
 	}
@@ -309,6 +319,8 @@ static void serve_one(const struct fuse_in_header *in, const char *body)
 		answer(in->unique, 0, &opened, sizeof(opened));
 		break;
 	case FUSE_RELEASEDIR:
+		if (linger)
+			rest(linger);
 		if (!mute)
 			answer(in->unique, 0, NULL, 0);
 		break;
