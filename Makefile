@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOUR_DIR ?=
 
+# The tool is started hundreds of times: without byte code it is compiled each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup system tour test lint types unit bench soak docs example wheel clean
 
 help:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -22,6 +23,25 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         )
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+
+
+def _roomy(folder: Path) -> bool:
+    """Whether programs can be run from a filesystem in memory, and there is plenty of both."""
+    try:
+        found = os.statvfs(folder)
+        available = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    least = min(found.f_bavail * found.f_frsize, int(available) * 1024)
+    return least >= _ROOM_BYTES and not found.f_flag & os.ST_NOEXEC
+
+
+# Every ledger waits for its disk, and most tests have one. `on_disk` is for those that kill.
+if _roomy(_MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 def _missing(what: str) -> None:
@@ -47,6 +67,13 @@ def needs_fuse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     left = _fuse_mounts(own) - before
     assert not left, f"mounts left behind: {left}"
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder as `tmp_path`, where programs usually have theirs: on a disk on most machines."""
+    with tempfile.TemporaryDirectory(prefix="reactivate-test-") as folder:
+        yield Path(folder).resolve()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ machine, at any time, whatever the checklist says by then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import cast
 
@@ -16,7 +17,7 @@ from reactivate.campaign.criteria import require_passable
 from reactivate.campaign.edition import read_edition
 from reactivate.campaign.events import IGNORED, EventKind, RecordedEvent, impossible, kind_of
 from reactivate.campaign.passage import Passage
-from reactivate.campaign.phase_machine import phase_machine
+from reactivate.campaign.phase_machine import under_the_table
 from reactivate.campaign.phase_model import PhaseModel
 from reactivate.campaign.states import CampaignState, PhaseState
 from reactivate.campaign.waivers import Waivers
@@ -103,7 +104,8 @@ class _Course:
         self.models: Sequence[PhaseModel] = ()
         self.checklist = checklist
         self._set_up(checklist, {})
-        self._campaign = _campaign_machine(self)
+        _campaign_machine().add_model(self, initial=_KINDS[checklist.phases[0].kind])
+        _campaign_machine().models.clear()
 
     def _set_up(self, checklist: Checklist, earlier: Mapping[str, PhaseModel]) -> None:
         """Models for every phase of a checklist, each going on from its earlier one."""
@@ -117,7 +119,7 @@ class _Course:
         for model in self.models:
             if model.phase.id in earlier:
                 model.take_over(earlier[model.phase.id])
-        phase_machine(self.models, {name: model.state for name, model in earlier.items()})
+        under_the_table(self.models, {name: model.state for name, model in earlier.items()})
 
     def change(self, event: RecordedEvent, checklist: Checklist) -> None:
         """An edition was recorded; one that is in force already never is."""
@@ -247,8 +249,9 @@ def _leads_to(state: CampaignState) -> Callable[[EventData], bool]:
     return is_current
 
 
-def _campaign_machine(course: _Course) -> Machine:
-    """The campaign's own machine: it follows the kind of the current phase."""
+@cache
+def _campaign_machine() -> Machine:
+    """The machine of all campaigns: it follows the kind of the current phase."""
     order = list(_KINDS.values())
     forward = [
         {"trigger": "advance", "source": a, "dest": b, "conditions": _leads_to(b)}
@@ -257,23 +260,23 @@ def _campaign_machine(course: _Course) -> Machine:
         if order.index(a) < order.index(b)
     ]
     return Machine(
-        model=course,
+        model=None,
         states=list(CampaignState),
-        initial=_KINDS[course.checklist.phases[0].kind],
+        initial=CampaignState.SETUP,
         transitions=[
             {
                 "trigger": "start",
                 "source": order,
                 "dest": None,
-                "conditions": course.is_not_started,
-                "before": course.note_start,
+                "conditions": "is_not_started",
+                "before": "note_start",
             },
             *forward,
             {
                 "trigger": "finish",
                 "source": order,
                 "dest": CampaignState.COMPLETE,
-                "conditions": course.all_are_active,
+                "conditions": "all_are_active",
             },
             *(
                 {

@@ -7,6 +7,7 @@ say yes; no state is entered but through it (`auto_transitions` is off).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from transitions import EventData, Machine
@@ -21,7 +22,7 @@ _ON = (PhaseState.ACTIVATING, *_BUILT, PhaseState.REFUSED)
 Row = dict[str, Any]
 
 
-def phase_machine(models: Sequence[PhaseModel], states: Mapping[str, PhaseState]) -> Machine:
+def under_the_table(models: Sequence[PhaseModel], states: Mapping[str, PhaseState]) -> None:
     """Put models under the table.
 
     Args:
@@ -32,9 +33,19 @@ def phase_machine(models: Sequence[PhaseModel], states: Mapping[str, PhaseState]
         TypeError: the table names a guard or callback that the model does not have, or a trigger
             that a member of the model would shadow.
     """
-    table = list(_table())
+    machine = _machine()
+    for model in models:
+        machine.add_model(model, initial=states.get(model.phase.id, PhaseState.PENDING))
+    # Each has its triggers now; the machine, which stays, is not to keep them.
+    machine.models.clear()
+
+
+@cache
+def _machine() -> Machine:
+    """One for all campaigns: it holds nothing but the table, and is slow to build."""
+    table = _table()
     _require_names(table, PhaseModel)
-    machine = Machine(
+    return Machine(
         model=None,
         states=list(PhaseState),
         initial=PhaseState.PENDING,
@@ -42,9 +53,6 @@ def phase_machine(models: Sequence[PhaseModel], states: Mapping[str, PhaseState]
         auto_transitions=False,
         send_event=True,
     )
-    for model in models:
-        machine.add_model(model, initial=states.get(model.phase.id, PhaseState.PENDING))
-    return machine
 
 
 def _table() -> list[Row]:

@@ -87,6 +87,16 @@ id = "search_engine"
 INSTRUMENTS: Final = """\
 [watermark]
 repeats = 2
+[memory]
+repeats = 1
+[latency]
+repeats = 2
+max_repeats = 2
+warmup = 0
+[growth]
+repeats = 1
+[lifecycle]
+repeats = 1
 [deepest]
 top = 1
 [smallest_stack]

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from reactivate.cli.light import add_verb
-from reactivate.errors import ExitCode, ReactivateError
+from reactivate.errors import ExitCode, ReactivateError, UsageError, WorkspaceError
 
 REFUSED_COMPONENT = "search_engine"
 """The component whose recursive walk goes over its budget in the shipped configuration."""
@@ -142,7 +142,9 @@ def tour(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            help="Workspace to make; default: a new temporary folder.", show_default=False
+            help="Workspace to make, or one that `init` has laid out, whose settings then hold; "
+            "default: a new temporary folder.",
+            show_default=False,
         ),
     ] = None,
     example: Annotated[
@@ -172,9 +174,17 @@ def tour(
 
 
 def tell(narrator: Narrator, folder: Path) -> None:
-    """The story: baseline, one component, a refusal, a fix, a retry, and the rest."""
-    narrator.say("A workspace with the embedded filesystem as target.")
-    narrator.type(["init", str(folder), "--target", "model", "--reduced"])
+    """The story: baseline, one component, a refusal, a fix, a retry, and the rest.
+
+    Raises:
+        UsageError: the folder is a workspace in which something has happened already.
+        TourError: the story did not go as it must.
+    """
+    if _laid_out(folder):
+        narrator.say("A workspace that is laid out already: its own settings hold.")
+    else:
+        narrator.say("A workspace with the embedded filesystem as target.")
+        narrator.type(["init", str(folder), "--target", "model", "--reduced"])
     narrator.say("What can this machine measure?")
     narrator.type(["doctor"])
     narrator.say(
@@ -203,6 +213,23 @@ def tell(narrator: Narrator, folder: Path) -> None:
     narrator.say("The end.")
     narrator.type(["status"])
     _must_be_complete(narrator)
+
+
+def _laid_out(folder: Path) -> bool:
+    """Whether the folder is a workspace; not where its campaign has begun."""
+    from reactivate.workspace import find
+
+    with suppress(WorkspaceError):
+        workspace = find(folder)
+        if workspace.root.samefile(folder):
+            if workspace.ledger.exists():
+                raise UsageError(
+                    f"the workspace {folder} has a ledger already",
+                    why="the tour is a campaign from its beginning",
+                    hint="name a new folder",
+                )
+            return True
+    return False
 
 
 def _must_be_refused(narrator: Narrator) -> None:

@@ -106,6 +106,12 @@ repeats = 2
 repeats = 2
 max_repeats = 2
 warmup = 0
+[growth]
+repeats = 1
+[lifecycle]
+repeats = 1
+[deepest]
+top = 1
 """
 
 

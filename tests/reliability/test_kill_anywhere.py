@@ -12,7 +12,7 @@ from tests.reliability.killing import kill_campaigns
 from tests.reliability.leftovers import sole_ancestor
 from tests.target.fiveways import needs_libfuse
 
-_KILLS = 8
+_KILLS = 5
 
 
 @pytest.mark.fuse
