@@ -242,7 +242,7 @@ def test_every_component_of_vexfs_is_held_to_the_same_core(project_root: Path) -
 
 
 def test_the_minimal_build_of_vexfs_is_traced_too(project_root: Path) -> None:
-    """What the kernel asks of a filesystem without components: later patterns are held against it."""
+    """What the kernel asks of it: the requests of later builds are held against these."""
     baseline = load(project_root / "checklists" / "vexfs.md").phase("baseline")
     traced = {criterion.source for criterion in baseline.gate(Check.TRACE)}
     assert {"requests.unanswered == 0", "requests.errors == 0", "growth.alerts == 0"} <= traced
