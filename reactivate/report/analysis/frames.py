@@ -9,6 +9,7 @@ from typing import Any
 
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.records import AttemptRecord
+from reactivate.places import format_place
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, prose, table
 from reactivate.units import format_bytes, format_count
@@ -88,7 +89,7 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
             if not size:
                 continue
             name = frame["function"] or _code_place(frame)
-            place = f"{frame['file']}:{frame['line']}" if frame["file"] else ""
+            place = format_place(f"{frame['file']}:{frame['line']}") if frame["file"] else ""
             shares[name] = _more(shares.get(name), size, place)
             if runs and runs[-1][0] == name:
                 runs[-1] = name, _more(runs[-1][1], size, place)

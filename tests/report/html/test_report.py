@@ -14,6 +14,7 @@ import pytest
 from reactivate.evidence import Check, Dimension, Measurement, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger import DecisionDraft, Ledger, record_artifacts
+from reactivate.report.analysis.write import Wanted, render
 from reactivate.report.decision_log import write_log
 from reactivate.report.html.report import Folders, Report, render_report, write_report
 from tests.report import hostile
@@ -218,12 +219,14 @@ def _activated(ledger: Ledger, implementation: str) -> None:
     ledger.finish(attempt, "advanced", events=[("activated", data)])
 
 
-def _measured(ledger: Ledger, root: Path, check: Check, depth: int, outcome: str) -> int:
+def _measured(
+    ledger: Ledger, root: Path, check: Check, depth: int, outcome: str, *, file: str = "walk.c"
+) -> int:
     attempt = ledger.begin_attempt("search", check.value, {"kernel": "Linux"})
     folder = root / "results" / attempt.folder
     chain = CHAINS["refused" if depth > 1000 else "fixed"]
     frames = [
-        {"size_bytes": size, "function": name, "file": "walk.c", "line": 7} for name, size in chain
+        {"size_bytes": size, "function": name, "file": file, "line": 7} for name, size in chain
     ]
     document = {"operation": "search", "total_bytes": depth, "frames": frames}
     hostile.write(folder / "deepest" / "deepest-search.json", document)
@@ -277,6 +280,22 @@ def test_why_it_was_refused_and_what_was_changed_can_be_read(
     assert 'data-total-bytes="2000596 900"' in picture
     for marked in ("− walk × 1,000 1.91 MiB", "+ loop 400 B", "refused, search", "fixed, search"):
         assert marked in picture
+
+
+def test_where_somebody_built_it_is_not_shown(tmp_path: Path) -> None:
+    """Page, pictures and analysis name the place in the source, however the folder was called."""
+    with Ledger.open(tmp_path / "ledger.db", writer=True) as ledger:
+        for check in (Check.BASELINE, Check.TRACE):
+            built = f"/tmp/build-{check.value}/src/walk.c"
+            attempt = _measured(ledger, tmp_path, check, 2_000_596, "refused", file=built)
+        _decided(ledger, "refused", attempt, "1 criterion failed")
+    made = report(tmp_path)
+    analysis = render(tmp_path / "ledger.db", tmp_path / "results", Wanted(component="search"))[
+        "component-search.md"
+    ]
+    for shown in (made.html, made.pictures["refused-0001-search.svg"], analysis):
+        assert "…/src/walk.c:7" in shown
+        assert "/tmp/build" not in shown
 
 
 def test_what_was_measured_again_and_failed_again_is_not_called_fixed(
