@@ -36,6 +36,6 @@ def _end(path: str) -> str:
     passing = [at for at, folder in enumerate(kept) if _PASSING.fullmatch(folder)]
     if passing:
         kept = kept[passing[-1] + 1 :]
-    elif len(folders) <= _KEPT:
+    elif len(folders) < _KEPT:
         return path
     return "/".join(["…", *kept, name])

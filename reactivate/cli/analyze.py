@@ -23,11 +23,11 @@ def analyze(
         bool, typer.Option("--baseline", help="The minimal build: depth, memory, latency.")
     ] = False,
     component: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--component",
             metavar="NAME",
-            help="A component: against the minimal build and the build before it.",
+            help="A component: against the minimal build and the build before it; again for more.",
         ),
     ] = None,
     overflow: Annotated[
@@ -53,7 +53,7 @@ def analyze(
             hint="reactivate analyze --baseline, --component NAME or --stack-overflow-analysis",
         )
     workspace = state.workspace()
-    wanted = Wanted(baseline=baseline, component=component or "", overflow=overflow)
+    wanted = Wanted(baseline=baseline, components=tuple(component or ()), overflow=overflow)
     files = render(workspace.ledger, workspace.results, wanted)
     folder = workspace.results / "analysis"
     changed = {path.name for path in write(files, folder)}

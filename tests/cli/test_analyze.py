@@ -29,6 +29,12 @@ def test_all_three_are_written_and_then_unchanged(measured: Here) -> None:
     assert sorted(path.name for path in folder.iterdir()) == names
 
 
+def test_each_of_several_components_has_its_analysis(measured: Here) -> None:
+    result = measured("analyze", "--component", "search", "--component", "baseline", "--json")
+    names = ["component-search.md", "component-baseline.md"]
+    assert [Path(each["path"]).name for each in result.json()["files"]] == names
+
+
 def test_a_changed_artifact_is_named(measured: Here) -> None:
     chain = measured.root / "results/search/attempt-002/deepest/deepest-op.json"
     chain.write_text("{}")

@@ -21,7 +21,7 @@ from reactivate.report.decision_log import render_log
 from tests.report.hostile import build
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-ALL = Wanted(baseline=True, component="search", overflow=True)
+ALL = Wanted(baseline=True, components=("search",), overflow=True)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_an_empty_ledger_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_an_unknown_component_is_refused_by_name(root: Path) -> None:
     with pytest.raises(UsageError, match="did you mean `search`"):
-        rendered(root, Wanted(component="serch"))
+        rendered(root, Wanted(components=("serch",)))
 
 
 def test_files_are_written_once(root: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from reactivate.files import replace_files
 from reactivate.report.analysis.baseline import baseline_analysis
 from reactivate.report.analysis.component import component_analysis
 from reactivate.report.analysis.evidence import Evidence
+from reactivate.report.analysis.markup import file_part
 from reactivate.report.analysis.overflow import overflow_analysis
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.shape import read_shape
@@ -23,12 +23,12 @@ class Wanted:
 
     Attributes:
         baseline: that of the minimal build.
-        component: that of this component, "" for none.
+        components: those of these components.
         overflow: that of all stack overflows.
     """
 
     baseline: bool = False
-    component: str = ""
+    components: tuple[str, ...] = ()
     overflow: bool = False
 
 
@@ -47,10 +47,9 @@ def render(ledger: Path, results: Path, wanted: Wanted) -> Mapping[str, str]:
         # Each document names the evidence that it used itself, so each compares for itself.
         if wanted.baseline:
             files["baseline.md"] = baseline_analysis(_evidence(reader, results), shape)
-        if wanted.component:
-            name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted.component)
-            content = component_analysis(_evidence(reader, results), shape, wanted.component)
-            files[f"component-{name}.md"] = content
+        for name in wanted.components:
+            content = component_analysis(_evidence(reader, results), shape, name)
+            files[f"component-{file_part(name)}.md"] = content
         if wanted.overflow:
             content = overflow_analysis(_evidence(reader, results), shape)
             files["stack-overflow.md"] = content

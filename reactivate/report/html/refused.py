@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from reactivate.evidence import Check, NotMeasured, Verdict
@@ -18,7 +19,7 @@ from reactivate.report.analysis.refusals import (
     verdict,
     what_changed,
 )
-from reactivate.report.html.facts import Facts, picture_chain
+from reactivate.report.html.facts import Facts, among, picture_chain
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import figure, folded, markdown, refusal
 from reactivate.report.picture.icicle import comparison, icicle
@@ -45,12 +46,12 @@ class Refusal:
     fixed: ChainFacts | NotMeasured
 
 
-def refusals(facts: Facts, phase: str = "") -> tuple[Refusal, ...]:
-    """All refusals, oldest first; of one phase if it is named."""
+def refusals(facts: Facts, only: Collection[str] = ()) -> tuple[Refusal, ...]:
+    """All refusals, oldest first; of some phases if they are named."""
     return tuple(
         _refusal(facts, decision)
         for decision in facts.decisions
-        if decision.kind == "refused" and phase in ("", decision.phase)
+        if decision.kind == "refused" and among(decision.phase, only)
     )
 
 

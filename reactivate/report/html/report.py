@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from reactivate.errors import WorkspaceError
 from reactivate.evidence import Check
 from reactivate.files import replace_file, replace_files
 from reactivate.report.analysis.evidence import Evidence
-from reactivate.report.analysis.markup import prose
+from reactivate.report.analysis.markup import file_part, prose
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.scenarios import read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
 from reactivate.report.decision_log import file_name
-from reactivate.report.html.facts import Facts
+from reactivate.report.html.facts import Facts, among
 from reactivate.report.html.instruments import (
     calibration_section,
     growth_pictures,
@@ -83,8 +82,8 @@ class Report:
     pictures: Mapping[str, str]
 
 
-def render_report(folders: Folders, *, component: str = "", stale: Stale) -> Report:
-    """The report of a campaign, or of one component.
+def render_report(folders: Folders, *, components: Sequence[str] = (), stale: Stale) -> Report:
+    """The report of a campaign, or of some components.
 
     Nothing but the ledger, its evidence files and the names in the decision log is read; no clock.
 
@@ -97,16 +96,16 @@ def render_report(folders: Folders, *, component: str = "", stale: Stale) -> Rep
             reader=reader, results=folders.results, up=folders.up(folders.results), anchored=True
         )
         shape = read_shape(reader)
-        if component:
-            shape.phase(component)
+        for name in components:
+            shape.phase(name)
         facts = Facts.read(evidence, shape)
-        html = _page(facts, folders, component, stale)
-        return Report(html=html, pictures=_files(facts, component))
+        html = _page(facts, folders, components, stale)
+        return Report(html=html, pictures=_files(facts, components))
 
 
-def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
+def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> str:
     shape = facts.shape
-    shown = [p for p in shape.phases if p.kind is not PhaseKind.SETUP and component in ("", p.id)]
+    shown = [p for p in shape.phases if p.kind is not PhaseKind.SETUP and among(p.id, only)]
     anchors = {phase.id: f"phase-{shape.phases.index(phase)}" for phase in shown}
     links = Links(
         decisions=folders.up(folders.decisions),
@@ -117,7 +116,7 @@ def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
         },
         phases=anchors,
     )
-    whole = not component
+    whole = not only
     title = page_title(facts)
     parts = [_head(facts, title, folders)]
     contents = [("summary", "Where it stands"), ("refusals", "Refusals")] if whole else []
@@ -131,13 +130,13 @@ def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
     parts += [phase_section(facts, links, phase, alone=not whole) for phase in shown]
     if whole:
         parts.append(overflow_section(facts))
-    parts.append(history_section(facts, links, component))
-    parts.append(decision_section(facts, links, component))
-    parts.append(attempt_section(facts, links, component))
+    parts.append(history_section(facts, links, only))
+    parts.append(decision_section(facts, links, only))
+    parts.append(attempt_section(facts, links, only))
     parts.append(calibration_section(facts, folders.up(folders.results)))
-    parts.append(missing_section(facts, component))
+    parts.append(missing_section(facts, only))
     parts.append(section("evidence", "Evidence", markdown(facts.evidence.section()[2:])))
-    return document(title if whole else f"{title}: {component}", parts)
+    return document(title if whole else f"{title}: {', '.join(only)}", parts)
 
 
 def _head(facts: Facts, title: str, folders: Folders) -> str:
@@ -165,14 +164,14 @@ def _head(facts: Facts, title: str, folders: Folders) -> str:
     return markdown(lines)
 
 
-def _files(facts: Facts, component: str) -> dict[str, str]:
+def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
     """The pictures as files of their own."""
     found: dict[str, Picture] = {}
-    worst = None if component else worst_picture(facts)
+    worst = None if only else worst_picture(facts)
     if worst is not None:
         found["attempts"] = worst
     for phase in facts.shape.phases:
-        if component not in ("", phase.id):
+        if not among(phase.id, only):
             continue
         measured = facts.latest(phase.id, Check.BASELINE)
         depth = None if measured is None else depth_picture(facts, measured)
@@ -181,21 +180,16 @@ def _files(facts: Facts, component: str) -> dict[str, str]:
         chain = chain_picture(facts, phase, facts.latest(phase.id, Check.TRACE))
         if isinstance(chain, Picture):
             found[f"chain-{phase.id}"] = chain
-    for each in refusals(facts, component):
+    for each in refusals(facts, only):
         compared = picture_of(facts, each)
         if compared is not None:
             found[f"refused-{each.decision.number:04}-{each.decision.phase}"] = compared
     for scenario in read_scenarios(facts.evidence):
-        if scenario.newest and component in ("", scenario.attempt.phase):
+        if scenario.newest and among(scenario.attempt.phase, only):
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
                 found[f"growth-{scenario.attempt.phase}-{scenario.name}{more}"] = picture
-    return {f"{_plain(name)}.svg": picture.file for name, picture in found.items()}
-
-
-def _plain(name: str) -> str:
-    """As much of a name as may be a file's; never the same for two of a campaign's own names."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100]
+    return {f"{file_part(name)}.svg": picture.file for name, picture in found.items()}
 
 
 def write_report(report: Report, page: Path, pictures: Path) -> bool:

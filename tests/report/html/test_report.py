@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -59,14 +59,16 @@ class Skeleton(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
-def report(root: Path, *, component: str = "", page: str = "results/report/index.html") -> Report:
+def report(
+    root: Path, *, components: Sequence[str] = (), page: str = "results/report/index.html"
+) -> Report:
     folders = Folders(
         ledger=root / "ledger.db",
         results=root / "results",
         decisions=root / "docs" / "decisions",
         page=root / page,
     )
-    made = render_report(folders, component=component, stale={})
+    made = render_report(folders, components=components, stale={})
     write_report(made, folders.page, root / "results" / "report")
     return made
 
@@ -290,7 +292,7 @@ def test_where_somebody_built_it_is_not_shown(tmp_path: Path) -> None:
             attempt = _measured(ledger, tmp_path, check, 2_000_596, "refused", file=built)
         _decided(ledger, "refused", attempt, "1 criterion failed")
     made = report(tmp_path)
-    analysis = render(tmp_path / "ledger.db", tmp_path / "results", Wanted(component="search"))[
+    analysis = render(tmp_path / "ledger.db", tmp_path / "results", Wanted(components=("search",)))[
         "component-search.md"
     ]
     for shown in (made.html, made.pictures["refused-0001-search.svg"], analysis):
@@ -324,7 +326,7 @@ def test_a_refusal_that_nobody_answered_says_so(tmp_path: Path) -> None:
 
 
 def test_one_component_alone(measured: Path) -> None:
-    seen = Skeleton(report(measured, component="search").html)
+    seen = Skeleton(report(measured, components=("search",)).html)
     assert "phase-1" in seen.ids
     assert "summary" not in seen.ids
     assert "search" in seen.text
