@@ -173,7 +173,7 @@ def _analyses(workspace: Workspace, reader: LedgerReader, found: Documents) -> N
         )
         place = f"results/analysis/{name}"
         try:
-            expected = render(workspace.ledger, workspace.results, wanted).get(name)
+            expected = render(workspace.ledger, workspace.results, wanted).documents.get(name)
         except UsageError as error:
             found.findings.append(not_replayed(place, error.what))
             continue

@@ -40,6 +40,7 @@ from reactivate.report.html.sections import (
     summary,
     worst_picture,
 )
+from reactivate.report.picture.files import replace_pictures, svg_files
 from reactivate.report.picture.svg import Picture
 
 
@@ -76,10 +77,12 @@ class Report:
     Attributes:
         html: the page.
         pictures: SVG files by name.
+        whole: whether these are all pictures that the campaign has now.
     """
 
     html: str
     pictures: Mapping[str, str]
+    whole: bool = True
 
 
 def render_report(folders: Folders, *, components: Sequence[str] = (), stale: Stale) -> Report:
@@ -100,7 +103,7 @@ def render_report(folders: Folders, *, components: Sequence[str] = (), stale: St
             shape.phase(name)
         facts = Facts.read(evidence, shape)
         html = _page(facts, folders, components, stale)
-        return Report(html=html, pictures=_files(facts, components))
+        return Report(html=html, pictures=_files(facts, components), whole=not components)
 
 
 def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> str:
@@ -189,7 +192,7 @@ def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
                 found[f"growth-{scenario.attempt.phase}-{scenario.name}{more}"] = picture
-    return {f"{file_part(name)}.svg": picture.file for name, picture in found.items()}
+    return svg_files({file_part(name): picture for name, picture in found.items()})
 
 
 def write_report(report: Report, page: Path, pictures: Path) -> bool:
@@ -200,7 +203,10 @@ def write_report(report: Report, page: Path, pictures: Path) -> bool:
     """
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        replace_files(pictures, report.pictures)
+        if report.whole:
+            replace_pictures(pictures, report.pictures)
+        else:
+            replace_files(pictures, report.pictures)
         return replace_file(page, report.html.encode("utf-8"))
     except OSError as error:
         raise WorkspaceError(

@@ -292,9 +292,9 @@ def test_where_somebody_built_it_is_not_shown(tmp_path: Path) -> None:
             attempt = _measured(ledger, tmp_path, check, 2_000_596, "refused", file=built)
         _decided(ledger, "refused", attempt, "1 criterion failed")
     made = report(tmp_path)
-    analysis = render(tmp_path / "ledger.db", tmp_path / "results", Wanted(components=("search",)))[
-        "component-search.md"
-    ]
+    wanted = Wanted(components=("search",))
+    made_too = render(tmp_path / "ledger.db", tmp_path / "results", wanted)
+    analysis = made_too.documents["component-search.md"]
     for shown in (made.html, made.pictures["refused-0001-search.svg"], analysis):
         assert "…/src/walk.c:7" in shown
         assert "/tmp/build" not in shown
@@ -323,6 +323,18 @@ def test_a_refusal_that_nobody_answered_says_so(tmp_path: Path) -> None:
     assert "trace: still running" in text
     assert "search: no finished overflow check" in text
     assert "Not complete." in text
+
+
+def test_pictures_of_an_earlier_time_are_removed_and_those_of_others_stay(measured: Path) -> None:
+    folder = measured / "results" / "report"
+    before = set(report(measured).pictures)
+    (folder / "mine.svg").write_text("<svg/>")
+    (measured / "results/search/attempt-002/deepest/deepest-op.json").unlink()
+    report(measured, components=("search",))
+    assert (folder / "chain-search.svg").is_file(), "a page of a part removes nothing"
+    now = set(report(measured).pictures)
+    assert "chain-search.svg" in before - now
+    assert {path.name for path in folder.glob("*.svg")} == {*now, "mine.svg"}
 
 
 def test_one_component_alone(measured: Path) -> None:
