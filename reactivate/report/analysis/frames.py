@@ -26,11 +26,23 @@ class Share:
         bytes: of all its frames.
         frames: how many.
         place: where in the source, "" if unknown.
+        least: bytes of the smallest of these frames.
+        most: bytes of the largest.
     """
 
     bytes: int
     frames: int
     place: str
+    least: int = 0
+    most: int = 0
+
+    @property
+    def times(self) -> str:
+        """`1,301 × 2,160 B`; of frames that are not alike the smallest and the largest."""
+        each = f"{self.most:,} B"
+        if self.least != self.most:
+            each = f"{self.least:,} to {self.most:,} B"
+        return f"{self.frames:,} × {each}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +120,14 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
 
 def _more(share: Share | None, size_bytes: int, place: str) -> Share:
     if share is None:
-        return Share(bytes=size_bytes, frames=1, place=place)
-    return Share(bytes=share.bytes + size_bytes, frames=share.frames + 1, place=place)
+        return Share(bytes=size_bytes, frames=1, place=place, least=size_bytes, most=size_bytes)
+    return Share(
+        bytes=share.bytes + size_bytes,
+        frames=share.frames + 1,
+        place=place,
+        least=min(share.least, size_bytes),
+        most=max(share.most, size_bytes),
+    )
 
 
 def _code_place(frame: Mapping[str, Any]) -> str:

@@ -91,6 +91,7 @@ def told(facts: Facts, links: Links, found: Refusal, *, level: int) -> str:
     lines += [*_done(facts, links, found), *_afterwards(facts, links, found), ""]
     chain = texts(decision.context.get("chain"))
     return refusal(
+        f"refusal-{decision.number}",
         markdown(lines, deeper=level),
         _picture(facts, found),
         folded("the call chain as it was recorded", markdown(code_block(chain))) if chain else "",
@@ -195,13 +196,13 @@ def picture_of(facts: Facts, found: Refusal) -> Picture | None:
     operation = found.chain.operation
     limit_bytes = facts.limit_bytes(found.decision.phase)
     before = picture_chain(f"refused, {operation}", found.chain, limit_bytes)
-    name = "fixed" if _passes(facts, found) else "newest, not passed"
+    name = "fixed" if passes(facts, found) else "newest, not passed"
     if isinstance(found.fixed, NotMeasured):
         return icicle(before)
     return comparison(before, picture_chain(f"{name}, {operation}", found.fixed, limit_bytes))
 
 
-def _passes(facts: Facts, found: Refusal) -> bool:
+def passes(facts: Facts, found: Refusal) -> bool:
     """Whether everything that failed passes now."""
     if found.before is None or found.after is None:
         return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from reactivate.checklist.model import PhaseKind
 from reactivate.errors import WorkspaceError
@@ -18,6 +19,7 @@ from reactivate.report.analysis.scenarios import read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
 from reactivate.report.decision_log import file_name
 from reactivate.report.html.facts import Facts, among
+from reactivate.report.html.first import first_screen
 from reactivate.report.html.instruments import (
     calibration_section,
     growth_pictures,
@@ -26,7 +28,7 @@ from reactivate.report.html.instruments import (
 )
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import document, markdown, navigation, section
-from reactivate.report.html.refused import picture_of, refusals
+from reactivate.report.html.refused import Refusal, picture_of, refusals
 from reactivate.report.html.sections import (
     Stale,
     attempt_section,
@@ -121,7 +123,9 @@ def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> 
     )
     whole = not only
     title = page_title(facts)
-    parts = [_head(facts, title, folders)]
+    parts = [markdown([f"# {prose(title)}", ""])]
+    parts.append(first_screen(facts, links, stale, only, _picture_files(folders)))
+    parts.append(_legend(folders))
     contents = [("summary", "Where it stands"), ("refusals", "Refusals")] if whole else []
     contents += [(anchors[phase.id], phase.id) for phase in shown]
     contents += [("overflow", "Overflows")] if whole else []
@@ -142,20 +146,11 @@ def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> 
     return document(title if whole else f"{title}: {', '.join(only)}", parts)
 
 
-def _head(facts: Facts, title: str, folders: Folders) -> str:
-    counts = facts.evidence.reader.counts()
-    completed = next((d for d in facts.decisions if d.kind == "completed"), None)
-    state = "**Not complete.** What is said below is how far it came."
-    if completed is not None:
-        state = f"**Complete** since {completed.at[:16].replace('T', ' ')} UTC."
-    if not counts.events:
-        state = "**Nothing was begun.** The ledger is empty: nothing below is measured."
-    lines = [f"# {prose(title)}", ""]
-    lines += [
-        f"{state} {counts.attempts:,} attempts, {counts.measurements:,} measurements, "
-        f"{counts.decisions:,} decisions. Every number leads to its evidence; numbers before a "
-        "colon are attempts. Red is refused, dead or over budget; yellow is for a person to look "
-        "at; green is measured and within budget.",
+def _legend(folders: Folders) -> str:
+    lines = [
+        "Every number leads to its evidence; numbers before a colon are attempts. Red is refused, "
+        "dead or over budget; yellow is for a person to look at; green is measured and within "
+        "budget.",
         "",
     ]
     if not folders.inside:
@@ -165,6 +160,16 @@ def _head(facts: Facts, title: str, folders: Folders) -> str:
             "",
         ]
     return markdown(lines)
+
+
+def _picture_files(folders: Folders) -> Callable[[Refusal], str]:
+    """Where the picture of a refusal is written, seen from the page."""
+    up = folders.up(folders.results / "report").removeprefix("./")
+    return lambda found: quote(f"{up}{file_part(_refused_name(found))}.svg", safe="/._-~")
+
+
+def _refused_name(found: Refusal) -> str:
+    return f"refused-{found.decision.number:04}-{found.decision.phase}"
 
 
 def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
@@ -186,7 +191,7 @@ def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
     for each in refusals(facts, only):
         compared = picture_of(facts, each)
         if compared is not None:
-            found[f"refused-{each.decision.number:04}-{each.decision.phase}"] = compared
+            found[_refused_name(each)] = compared
     for scenario in read_scenarios(facts.evidence):
         if scenario.newest and among(scenario.attempt.phase, only):
             for number, picture in enumerate(growth_pictures(scenario)):
