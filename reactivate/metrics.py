@@ -160,6 +160,10 @@ BUILT_IN_METRICS: dict[str, Metric] = {
 }
 
 
+COMPUTED = frozenset({"procfs", "scenarios"})
+"""Where built-in metrics come from that no instrument measures, so that none can be seen red."""
+
+
 class _Metrics(Mapping[str, Metric]):
     """Those that are built in, and behind them those that other distributions bring.
 

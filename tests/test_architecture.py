@@ -16,6 +16,7 @@ SMALL = {
     "evidence",
     "files",
     "metrics",
+    "places",
     "units",
     "procfs",
     "workspace",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from reactivate.campaign.events import EventKind
 from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.ledger.store import Ledger
-from reactivate.metrics import BUILT_IN_METRICS, METRICS
+from reactivate.metrics import COMPUTED, METRICS
 
 if TYPE_CHECKING:
     from reactivate.instrument.contract import Reporter
@@ -107,12 +107,7 @@ def standing(ledger: Ledger) -> Standing:
 
 def leant_on(metrics: Collection[str]) -> tuple[str, ...]:
     """The instruments that measure these metrics."""
-    from reactivate.instrument.registry import INSTRUMENTS
-
-    known = [METRICS[metric] for metric in metrics if metric in METRICS]
-    # What is built in and no instrument's is computed from what instruments measured.
-    names = {m.instrument for m in known if m.name not in BUILT_IN_METRICS}
-    return tuple(sorted(names | ({m.instrument for m in known} & set(INSTRUMENTS))))
+    return tuple(sorted({METRICS[m].instrument for m in metrics if m in METRICS} - COMPUTED))
 
 
 def require(unknown: Collection[str]) -> None:

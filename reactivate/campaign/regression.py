@@ -11,6 +11,7 @@ from reactivate.evidence import Check, NotMeasured, Role
 from reactivate.gate.evaluate import metric_names
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import AttemptRecord, AttemptStatus
+from reactivate.places import format_place
 from reactivate.run.explain import Explanation
 from reactivate.units import format_quantity
 
@@ -65,5 +66,5 @@ def culprit(explanation: Explanation | None) -> str:
     if explanation is None or not explanation.rows:
         return ""
     row = max(explanation.rows, key=lambda row: row.size_bytes)
-    place = f", {row.place}" if row.place and row.place != row.location else ""
+    place = f", {format_place(row.place)}" if row.place and row.place != row.location else ""
     return f"{row.location}: {row.size_bytes:,} bytes{place}"

@@ -16,6 +16,7 @@ from reactivate.ledger.asof import look_back
 from reactivate.ledger.connection import connect_reader
 from reactivate.ledger.records import Decision, Event
 from reactivate.report.analysis.evidence import Evidence, FileState
+from reactivate.report.analysis.markup import file_part
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.shape import read_shape
 from reactivate.report.analysis.write import Wanted, render
@@ -162,18 +163,17 @@ def _analyses(workspace: Workspace, reader: LedgerReader, found: Documents) -> N
     if not names:
         return
     components = {
-        f"component-{re.sub(r'[^A-Za-z0-9_-]+', '-', phase.id)}.md": phase.id
-        for phase in read_shape(reader).phases
+        f"component-{file_part(phase.id)}.md": (phase.id,) for phase in read_shape(reader).phases
     }
     for name in sorted(names):
         wanted = Wanted(
             baseline=name == "baseline.md",
-            component=components.get(name, ""),
+            components=components.get(name, ()),
             overflow=name == "stack-overflow.md",
         )
         place = f"results/analysis/{name}"
         try:
-            expected = render(workspace.ledger, workspace.results, wanted).get(name)
+            expected = render(workspace.ledger, workspace.results, wanted).documents.get(name)
         except UsageError as error:
             found.findings.append(not_replayed(place, error.what))
             continue

@@ -14,6 +14,7 @@ from reactivate.checklist.model import Checklist, Criterion, Phase, PhaseKind
 from reactivate.evidence import Dimension, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.records import JSON, AttemptRecord
+from reactivate.places import format_place
 from reactivate.units import format_quantity
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def chain_lines(explanation: Explanation) -> list[str]:
     )
     # What took no bytes of its own (inlined code) explains no bytes.
     rows = [
-        (f"{r.depth_bytes:,}", f"{r.size_bytes:,}", r.location, _near(r.place))
+        (f"{r.depth_bytes:,}", f"{r.size_bytes:,}", r.location, format_place(r.place))
         for r in explanation.rows
         if r.size_bytes
     ]
@@ -259,13 +260,7 @@ def chain_lines(explanation: Explanation) -> list[str]:
         f"{depth:>{widths[0]}}  {size:>{widths[1]}}  {location:<{widths[2]}}  {place}".rstrip()
         for depth, size, location, place in table
     ]
-    return [head, *lines, *explanation.remarks]
-
-
-def _near(place: str) -> str:
-    """A place whose path says where somebody else once built it, without all of that path."""
-    parts = place.split("/")
-    return "/".join(["…", *parts[-3:]]) if place.startswith("/") and len(parts) > 4 else place
+    return [head, *lines, *map(format_place, explanation.remarks)]
 
 
 def _quantity(judgement: Judgement, value: float | NotMeasured) -> str:

@@ -23,11 +23,11 @@ def analyze(
         bool, typer.Option("--baseline", help="The minimal build: depth, memory, latency.")
     ] = False,
     component: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--component",
             metavar="NAME",
-            help="A component: against the minimal build and the build before it.",
+            help="A component: against the minimal build and the build before it; again for more.",
         ),
     ] = None,
     overflow: Annotated[
@@ -53,17 +53,18 @@ def analyze(
             hint="reactivate analyze --baseline, --component NAME or --stack-overflow-analysis",
         )
     workspace = state.workspace()
-    wanted = Wanted(baseline=baseline, component=component or "", overflow=overflow)
-    files = render(workspace.ledger, workspace.results, wanted)
+    wanted = Wanted(baseline=baseline, components=tuple(component or ()), overflow=overflow)
+    made = render(workspace.ledger, workspace.results, wanted)
     folder = workspace.results / "analysis"
-    changed = {path.name for path in write(files, folder)}
-    paths = {name: str((folder / name).relative_to(workspace.root)) for name in files}
+    changed = {path.name for path in write(made, folder)}
+    place = folder.relative_to(workspace.root)
+    paths = {name: str(place / name) for name in made.documents}
+    drawn = [str(place / name / file) for name, files in made.pictures.items() for file in files]
     if as_json:
-        emit_json(
-            "reactivate.analyze/1",
-            {"files": [{"path": paths[name], "changed": name in changed} for name in files]},
-        )
+        files = [{"path": path, "changed": name in changed} for name, path in paths.items()]
+        emit_json("reactivate.analyze/1", {"files": files, "pictures": drawn})
         return
     for name, path in paths.items():
         say(f"{path}   {'written' if name in changed else 'unchanged'}")
-    say(f"next: less {shlex.quote(str(folder / next(iter(files))))}")
+    say(f"{place}/*/   {len(drawn):,} pictures, SVG, shown in them")
+    say(f"next: less {shlex.quote(str(folder / next(iter(paths))))}")

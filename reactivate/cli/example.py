@@ -35,11 +35,13 @@ def write_pages(workspace: Path, example: Path, *, name: str = "campaign") -> No
         if target.exists():
             shutil.rmtree(target)
         target.mkdir(parents=True)
-        for file in sorted(source.iterdir()):
+        for file in (path for path in sorted(source.rglob("*")) if path.is_file()):
             text = file.read_text(encoding="utf-8").replace(str(workspace), name)
-            (target / file.name).write_text(text, encoding="utf-8")
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(text, encoding="utf-8")
     for part in sources:
-        for file in sorted((example / part).iterdir()):
+        for file in (path for path in sorted((example / part).rglob("*")) if path.is_file()):
             _mend(file)
             if file.stat().st_size > MOST_BYTES:
                 file.unlink()

@@ -44,11 +44,24 @@ def _reader(parameter: Any, otherwise: Callable[[Any, Any], Any]) -> Callable[[A
 
 
 class LightCommand(TyperCommand):
-    """A verb whose parameters are read quickly."""
+    """A verb whose parameters are read quickly, and of which none is dropped in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a value that a later one of the same option would take the place of."""
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            for option in given:
+                if option.nargs == 1 and given.count(option) > 1 and _holds_one(option):
+                    ctx.fail(f"{option.opts[0]} was given {given.count(option)} times; it is one")
+        return list(super().parse_args(ctx, args))
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters, those that the library adds by itself included."""
         return lighten(super().get_params(ctx))
+
+
+def _holds_one(option: Any) -> bool:
+    return not (option.multiple or getattr(option, "is_flag", False))
 
 
 class LightGroup(TyperGroup):

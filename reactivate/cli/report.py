@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,8 @@ def report(
         typer.Option("--html", metavar="FILE", help="Default: results/report/index.html."),
     ] = None,
     component: Annotated[
-        str | None, typer.Option("--component", metavar="NAME", help="Only this component.")
+        list[str] | None,
+        typer.Option("--component", metavar="NAME", help="Only this component; again for more."),
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -45,11 +47,12 @@ def report(
     state: State = ctx.obj
     workspace = state.workspace()
     folder = workspace.results / "report"
-    page = folder / _name(component) if html is None else Path.cwd() / html
+    components = tuple(dict.fromkeys(component or ()))
+    page = folder / _name(components) if html is None else Path.cwd() / html
     folders = Folders(
         ledger=workspace.ledger, results=workspace.results, decisions=workspace.decisions, page=page
     )
-    made = render_report(folders, component=component or "", stale=_stale(workspace))
+    made = render_report(folders, components=components, stale=_stale(workspace))
     changed = write_report(made, page, folder)
     if as_json:
         pictures = [str((folder / name).relative_to(workspace.root)) for name in made.pictures]
@@ -64,12 +67,12 @@ def report(
         _open(page)
 
 
-def _name(component: str | None) -> str:
-    import re
+def _name(components: Sequence[str]) -> str:
+    from reactivate.report.analysis.markup import file_part
 
-    if component is None:
+    if not components:
         return "index.html"
-    return f"component-{re.sub(r'[^A-Za-z0-9_-]+', '-', component)}.html"
+    return f"component-{'+'.join(map(file_part, components))}.html"
 
 
 def _stale(workspace: Workspace) -> Stale:

@@ -12,6 +12,7 @@ from reactivate.cli.measure_view import exact_bytes, share_style
 from reactivate.cli.table import print_table
 from reactivate.errors import ExitCode
 from reactivate.instrument.opcodes import WITHOUT_ANSWER
+from reactivate.places import format_place
 from reactivate.run.tracing import Document, Trace
 from reactivate.units import format_bytes, format_duration_ns, format_percent
 
@@ -68,6 +69,10 @@ def show_trace(
 # -- chains --------------------------------------------------------------------------------
 
 
+def _place(row: Document) -> str:
+    return "" if row["place"] == row["location"] else format_place(row["place"])
+
+
 def _show_chain(chain: Document) -> None:
     name = chain["operation"]
     if "not_measured" in chain:
@@ -86,7 +91,9 @@ def _show_chain(chain: Document) -> None:
                 f"{row['depth_bytes']:,}",
                 f"{row['size_bytes']:,}",
                 row["location"],
-                Styled("" if row["place"] == row["location"] else row["place"], "dim"),
+                Styled(
+                    "" if row["place"] == row["location"] else format_place(row["place"]), "dim"
+                ),
             ]
             for row in chain["folded"]
         ],

@@ -25,7 +25,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A campaign with a refusal, relative criteria, and analyses."""
     workspace = workspace_for(tmp_path_factory.mktemp("replayed") / "w")
     go_on(workspace, 1, steps=20, worst=True)
-    wanted = Wanted(baseline=True, component="vector_storage", overflow=True)
+    wanted = Wanted(baseline=True, components=("vector_storage",), overflow=True)
     files = render(workspace.ledger, workspace.results, wanted)
     write(files, workspace.results / "analysis")
     return workspace

@@ -26,7 +26,16 @@ def test_all_three_are_written_and_then_unchanged(measured: Here) -> None:
     assert first.out.splitlines()[:3] == [f"results/analysis/{name}   written" for name in names]
     assert second.out.count("unchanged") == 3
     folder = measured.root / "results" / "analysis"
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.glob("*.*")) == names
+    assert "3 pictures" in first.out
+    pictures = measured(*arguments, "--json").json()["pictures"]
+    assert all((measured.root / each).is_file() for each in pictures)
+
+
+def test_each_of_several_components_has_its_analysis(measured: Here) -> None:
+    result = measured("analyze", "--component", "search", "--component", "baseline", "--json")
+    names = ["component-search.md", "component-baseline.md"]
+    assert [Path(each["path"]).name for each in result.json()["files"]] == names
 
 
 def test_a_changed_artifact_is_named(measured: Here) -> None:

@@ -381,3 +381,21 @@ def test_a_locked_ledger(here: Here) -> None:
         result = here("next")
         assert_told(result, ExitCode.LEDGER, "another process")
         assert here("status").code == ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["history", "stack.peak", "--operation", "a", "--operation", "b"],
+        ["export", "--format", "csv", "--format", "json"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_of_two_values_for_one_thing_none_is_dropped_in_silence(
+    here: Here, arguments: list[str]
+) -> None:
+    result = here(*arguments)
+    assert result.code == ExitCode.USAGE
+    assert f"{arguments[-2]} was given 2 times" in result.err
+    assert f"next: reactivate {arguments[0]} --help" in result.err
+    assert here(*arguments[:-2]).code == ExitCode.DONE

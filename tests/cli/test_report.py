@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_json_and_a_page_elsewhere(measured: Here, tmp_path: Path) -> None:
     assert found["size_bytes"] == page.stat().st_size
     assert all((measured.root / each).is_file() for each in found["pictures"])
     assert not (measured.root / "results" / "report" / "index.html").exists()
+
+
+def test_one_page_holds_all_components_that_are_named(measured: Here) -> None:
+    components = ("--component", "search", "--component", "baseline")
+    found = measured("report", *components, "--json").json()
+    assert Path(found["file"]).name == "component-search+baseline.html"
+    text = Path(found["file"]).read_text(encoding="utf-8")
+    for phase in ("search", "baseline"):
+        assert re.search(rf"<h2><code>{phase}</code>", text), phase
+    result = measured("report", "--component", "search", "--component", "serch")
+    assert result.code == ExitCode.USAGE
 
 
 def test_an_unknown_component_and_a_place_that_cannot_be_written(measured: Here) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
@@ -16,12 +18,14 @@ from reactivate.ledger import ArtifactRecord, Ledger
 from reactivate.report.analysis.evidence import FileState, check_file
 from reactivate.report.analysis.ordering import Cost, suggested
 from reactivate.report.analysis.shape import PhaseKind, PhaseShape
-from reactivate.report.analysis.write import Wanted, render, write
+from reactivate.report.analysis.write import Analyses, Wanted, render, write
 from reactivate.report.decision_log import render_log
+from reactivate.report.illustrated import illustrated
+from reactivate.report.picture.svg import Picture
 from tests.report.hostile import build
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-ALL = Wanted(baseline=True, component="search", overflow=True)
+ALL = Wanted(baseline=True, components=("search",), overflow=True)
 
 
 @pytest.fixture
@@ -30,8 +34,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def made(root: Path, wanted: Wanted = ALL) -> Analyses:
+    return render(root / "ledger.db", root / "results", wanted)
+
+
 def rendered(root: Path, wanted: Wanted = ALL) -> dict[str, str]:
-    return dict(render(root / "ledger.db", root / "results", wanted))
+    return dict(made(root, wanted).documents)
 
 
 def test_the_same_ledger_gives_the_same_bytes_wherever_it_lies(root: Path, tmp_path: Path) -> None:
@@ -55,10 +63,12 @@ def test_hostile_texts_are_shown_and_not_obeyed(root: Path) -> None:
         tokens = MARKDOWN.parse(text)
         everything = [*tokens, *(c for t in tokens for c in t.children or [])]
         kinds = {token.type for token in everything}
-        assert not kinds & {"html_block", "html_inline", "image", "em", "blockquote_open"}, name
+        assert not kinds & {"html_block", "html_inline", "em", "blockquote_open"}, name
         for token in everything:
             if token.type == "link_open":
                 assert re.fullmatch(r"[./\w%-]+", str(token.attrs["href"])), token.attrs
+            if token.type == "image":
+                assert re.fullmatch(r"[\w-]+/[\w-]+\.svg", str(token.attrs["src"])), token.attrs
         heading = [
             text.splitlines()[t.map[0]] for t in tokens if t.type == "heading_open" and t.map
         ]
@@ -70,10 +80,10 @@ def test_hostile_texts_are_shown_and_not_obeyed(root: Path) -> None:
 
 def test_every_link_leads_to_an_evidence_file(root: Path) -> None:
     folder = root / "results" / "analysis"
-    files = rendered(root)
+    files = made(root)
     write(files, folder)
     found = 0
-    for text in files.values():
+    for text in files.documents.values():
         for token in MARKDOWN.parse(text):
             for child in token.children or []:
                 if child.type == "link_open":
@@ -82,6 +92,49 @@ def test_every_link_leads_to_an_evidence_file(root: Path) -> None:
                     whole_attempt = str(child.attrs["href"]).endswith("/")
                     assert target.is_dir() if whole_attempt else target.is_file()
     assert found > 10
+
+
+def test_each_picture_stands_in_its_document_and_lies_beside_it(root: Path) -> None:
+    folder = root / "results" / "analysis"
+    found = made(root)
+    write(found, folder)
+    seen = set()
+    for name, text in found.documents.items():
+        section = ""
+        for token in MARKDOWN.parse(text):
+            if token.type == "inline" and token.map:
+                section = token.content if text.splitlines()[token.map[0]][0] == "#" else section
+            for child in token.children or []:
+                if child.type == "image":
+                    file = folder / str(child.attrs["src"])
+                    ElementTree.fromstring(file.read_text(encoding="utf-8"))
+                    seen.add((name, section, file.name))
+    assert seen >= {
+        ("baseline.md", "Stack", "depth.svg"),
+        ("component-search.md", "Stack of each operation", "depth.svg"),
+        ("component-search.md", "Frames that appeared or grew", "chain.svg"),
+    }
+    assert len(seen) == sum(len(files) for files in found.pictures.values())
+
+
+def test_pictures_that_are_made_no_more_are_removed_and_those_of_others_stay(root: Path) -> None:
+    folder = root / "results" / "analysis"
+    write(made(root), folder)
+    here = folder / "component-search"
+    mine, kept = here / "mine.svg", here / "kept.svg"
+    mine.write_text("<svg/>")
+    shutil.copyfile(here / "chain.svg", kept)
+    (root / "results" / "search" / "attempt-002" / "deepest" / "deepest-op.json").unlink()
+    write(made(root), folder)
+    assert sorted(path.name for path in here.iterdir()) == ["depth.svg", "kept.svg", "mine.svg"]
+    assert "chain.svg" not in (folder / "component-search.md").read_text(encoding="utf-8")
+
+
+def test_what_a_program_says_is_no_heading_for_a_picture() -> None:
+    picture = Picture(title="a", said="", height=1, parts=())
+    text = "## Stack\n\n````\n## Stack\n```\n## Stack\n````\n\n## Stack of"
+    shown = illustrated(text, {"depth": ("## Stack", picture)}, "x")
+    assert shown == text.replace("## Stack\n", "## Stack\n\n![a](x/depth.svg)\n", 1)
 
 
 def test_numbers_are_the_ledgers(root: Path) -> None:
@@ -174,11 +227,11 @@ def test_an_empty_ledger_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_an_unknown_component_is_refused_by_name(root: Path) -> None:
     with pytest.raises(UsageError, match="did you mean `search`"):
-        rendered(root, Wanted(component="serch"))
+        rendered(root, Wanted(components=("serch",)))
 
 
 def test_files_are_written_once(root: Path) -> None:
-    files = rendered(root)
+    files = made(root)
     folder = root / "results" / "analysis"
     assert len(write(files, folder)) == 3
     assert write(files, folder) == ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.records import AttemptRecord
+from reactivate.places import format_place
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, prose, table
 from reactivate.units import format_bytes, format_count
@@ -25,11 +26,23 @@ class Share:
         bytes: of all its frames.
         frames: how many.
         place: where in the source, "" if unknown.
+        least: bytes of the smallest of these frames.
+        most: bytes of the largest.
     """
 
     bytes: int
     frames: int
     place: str
+    least: int = 0
+    most: int = 0
+
+    @property
+    def times(self) -> str:
+        """`1,301 × 2,160 B`; of frames that are not alike the smallest and the largest."""
+        each = f"{self.most:,} B"
+        if self.least != self.most:
+            each = f"{self.least:,} to {self.most:,} B"
+        return f"{self.frames:,} × {each}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +101,7 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
             if not size:
                 continue
             name = frame["function"] or _code_place(frame)
-            place = f"{frame['file']}:{frame['line']}" if frame["file"] else ""
+            place = format_place(f"{frame['file']}:{frame['line']}") if frame["file"] else ""
             shares[name] = _more(shares.get(name), size, place)
             if runs and runs[-1][0] == name:
                 runs[-1] = name, _more(runs[-1][1], size, place)
@@ -107,8 +120,14 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
 
 def _more(share: Share | None, size_bytes: int, place: str) -> Share:
     if share is None:
-        return Share(bytes=size_bytes, frames=1, place=place)
-    return Share(bytes=share.bytes + size_bytes, frames=share.frames + 1, place=place)
+        return Share(bytes=size_bytes, frames=1, place=place, least=size_bytes, most=size_bytes)
+    return Share(
+        bytes=share.bytes + size_bytes,
+        frames=share.frames + 1,
+        place=place,
+        least=min(share.least, size_bytes),
+        most=max(share.most, size_bytes),
+    )
 
 
 def _code_place(frame: Mapping[str, Any]) -> str:

@@ -63,6 +63,11 @@ def code_block(lines: Iterable[str]) -> list[str]:
     return [fence, *shown, fence, ""]
 
 
+def file_part(name: str) -> str:
+    """As much of a name as may be a file's; never the same for two of a campaign's own names."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100]
+
+
 def link(label: str, path: str) -> str:
     """A link to a file by its relative path."""
     return f"[{prose(label)}]({quote(path, safe='/._-~', errors='replace')})"

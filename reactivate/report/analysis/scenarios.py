@@ -8,6 +8,7 @@ from typing import Any
 
 from reactivate.evidence import Check, NotMeasured
 from reactivate.ledger.records import AttemptRecord, AttemptStatus
+from reactivate.places import format_place
 from reactivate.report.analysis.evidence import Evidence
 
 _FOLDER = "scenarios"
@@ -138,7 +139,7 @@ def _scenario_deaths(scenario: ScenarioFacts) -> Iterator[Death]:
             kind=str(death.get("kind", "")),
             text=str(death.get("text", "")),
             cause=str(known.get("kind", "")),
-            place=str(known.get("place", "")),
+            place=format_place(str(known.get("place", ""))),
             bytes=whole(known.get("bytes")) or 0,
             components=scenario.components,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,11 @@ class Facts:
             and judged.thread in ("", thread)
         ]
         return min(limits, default=None)
+
+
+def among(phase: str, only: Collection[str]) -> bool:
+    """Whether a phase is one of those that were asked for; all are if none was named."""
+    return not only or phase in only
 
 
 def picture_chain(title: str, chain: ChainFacts, limit_bytes: float | None) -> Chain:

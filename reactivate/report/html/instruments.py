@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.records import JSON
@@ -19,13 +19,14 @@ from reactivate.report.picture.svg import Picture
 _FOLLOWED = ("stack.peak", "stack.operation", "rss.peak", "latency.p99", "stack.minimum")
 
 
-def history_section(facts: Facts, links: Links, phase: str = "") -> str:
+def history_section(facts: Facts, links: Links, only: Sequence[str] = ()) -> str:
     """The worst value of some metrics in every attempt that has one."""
     reader = facts.evidence.reader
     rows: dict[int, dict[str, str]] = {}
     for metric in _FOLLOWED:
-        for moment in reader.moments(metric, phase=phase or None):
-            rows.setdefault(moment.attempt, {})[metric] = cell(moment.measurement)
+        for phase in only or (None,):
+            for moment in reader.moments(metric, phase=phase):
+                rows.setdefault(moment.attempt, {})[metric] = cell(moment.measurement)
     lines = ["The worst of all operations and threads, of the build under test.", ""]
     found = []
     for number in sorted(rows):

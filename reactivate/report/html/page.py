@@ -68,6 +68,13 @@ thead th{color:var(--dim);font-weight:600;white-space:nowrap}
 tbody th{font-weight:400}td:last-child,th:last-child{padding-right:0}
 .bad{color:var(--bad);font-weight:600}.look{color:var(--look);font-weight:600}
 .good{color:var(--good);font-weight:600}.dim{color:var(--dim)}
+.verdict{border-left:8px solid var(--line);background:var(--soft);padding:.6rem 1rem;margin:1rem 0}
+.verdict p:first-child{font-size:1.15rem;margin:0 0 .3rem}.verdict>:last-child{margin-bottom:0}
+.verdict h2{font-size:1.05rem;margin:.9rem 0 .2rem;padding:0;border:0}
+.good-side{border-color:var(--good)}.look-side{border-color:var(--look)}
+.bad-side{border-color:var(--bad)}
+.good-side p:first-child strong{color:var(--good)}.look-side p:first-child strong{color:var(--look)}
+.bad-side p:first-child strong{color:var(--bad)}
 .refusal{border-left:4px solid var(--bad);padding:.2rem 0 .2rem 1rem;margin:1.2rem 0}
 figure{margin:1rem 0;overflow-x:auto}figure svg{display:block;width:100%;min-width:46rem}
 figcaption{color:var(--dim);font-size:13px;margin-bottom:.4rem;position:sticky;left:0}
@@ -122,9 +129,14 @@ def navigation(links: Sequence[tuple[str, str]]) -> str:
     return f'<nav aria-label="Contents"><ul>{items}</ul></nav>\n'
 
 
-def refusal(*content: str) -> str:
-    """A refusal and what became of it."""
-    return f'<div class="refusal">{"".join(content)}</div>\n'
+def verdict(kind: str, *content: str) -> str:
+    """What the whole page comes to; kind is `good`, `look` or `bad`, and the words say it too."""
+    return f'<div class="verdict {kind}-side">{"".join(content)}</div>\n'
+
+
+def refusal(anchor: str, *content: str) -> str:
+    """A refusal and what became of it; the anchor is of our own making, never data."""
+    return f'<div class="refusal" id="{anchor}">{"".join(content)}</div>\n'
 
 
 def folded(summary: str, *content: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from reactivate.evidence import Check, NotMeasured, Verdict
@@ -18,7 +19,7 @@ from reactivate.report.analysis.refusals import (
     verdict,
     what_changed,
 )
-from reactivate.report.html.facts import Facts, picture_chain
+from reactivate.report.html.facts import Facts, among, picture_chain
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import figure, folded, markdown, refusal
 from reactivate.report.picture.icicle import comparison, icicle
@@ -45,12 +46,12 @@ class Refusal:
     fixed: ChainFacts | NotMeasured
 
 
-def refusals(facts: Facts, phase: str = "") -> tuple[Refusal, ...]:
-    """All refusals, oldest first; of one phase if it is named."""
+def refusals(facts: Facts, only: Collection[str] = ()) -> tuple[Refusal, ...]:
+    """All refusals, oldest first; of some phases if they are named."""
     return tuple(
         _refusal(facts, decision)
         for decision in facts.decisions
-        if decision.kind == "refused" and phase in ("", decision.phase)
+        if decision.kind == "refused" and among(decision.phase, only)
     )
 
 
@@ -90,6 +91,7 @@ def told(facts: Facts, links: Links, found: Refusal, *, level: int) -> str:
     lines += [*_done(facts, links, found), *_afterwards(facts, links, found), ""]
     chain = texts(decision.context.get("chain"))
     return refusal(
+        f"refusal-{decision.number}",
         markdown(lines, deeper=level),
         _picture(facts, found),
         folded("the call chain as it was recorded", markdown(code_block(chain))) if chain else "",
@@ -194,13 +196,13 @@ def picture_of(facts: Facts, found: Refusal) -> Picture | None:
     operation = found.chain.operation
     limit_bytes = facts.limit_bytes(found.decision.phase)
     before = picture_chain(f"refused, {operation}", found.chain, limit_bytes)
-    name = "fixed" if _passes(facts, found) else "newest, not passed"
+    name = "fixed" if passes(facts, found) else "newest, not passed"
     if isinstance(found.fixed, NotMeasured):
         return icicle(before)
     return comparison(before, picture_chain(f"{name}, {operation}", found.fixed, limit_bytes))
 
 
-def _passes(facts: Facts, found: Refusal) -> bool:
+def passes(facts: Facts, found: Refusal) -> bool:
     """Whether everything that failed passes now."""
     if found.before is None or found.after is None:
         return False

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from reactivate.checklist.model import PhaseKind
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import Check
 from reactivate.files import replace_file, replace_files
 from reactivate.report.analysis.evidence import Evidence
-from reactivate.report.analysis.markup import prose
+from reactivate.report.analysis.markup import file_part, prose
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.scenarios import read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
 from reactivate.report.decision_log import file_name
-from reactivate.report.html.facts import Facts
+from reactivate.report.html.facts import Facts, among
+from reactivate.report.html.first import first_screen
 from reactivate.report.html.instruments import (
     calibration_section,
     growth_pictures,
@@ -27,7 +28,7 @@ from reactivate.report.html.instruments import (
 )
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import document, markdown, navigation, section
-from reactivate.report.html.refused import picture_of, refusals
+from reactivate.report.html.refused import Refusal, picture_of, refusals
 from reactivate.report.html.sections import (
     Stale,
     attempt_section,
@@ -41,6 +42,7 @@ from reactivate.report.html.sections import (
     summary,
     worst_picture,
 )
+from reactivate.report.picture.files import replace_pictures, svg_files
 from reactivate.report.picture.svg import Picture
 
 
@@ -77,14 +79,16 @@ class Report:
     Attributes:
         html: the page.
         pictures: SVG files by name.
+        whole: whether these are all pictures that the campaign has now.
     """
 
     html: str
     pictures: Mapping[str, str]
+    whole: bool = True
 
 
-def render_report(folders: Folders, *, component: str = "", stale: Stale) -> Report:
-    """The report of a campaign, or of one component.
+def render_report(folders: Folders, *, components: Sequence[str] = (), stale: Stale) -> Report:
+    """The report of a campaign, or of some components.
 
     Nothing but the ledger, its evidence files and the names in the decision log is read; no clock.
 
@@ -97,16 +101,16 @@ def render_report(folders: Folders, *, component: str = "", stale: Stale) -> Rep
             reader=reader, results=folders.results, up=folders.up(folders.results), anchored=True
         )
         shape = read_shape(reader)
-        if component:
-            shape.phase(component)
+        for name in components:
+            shape.phase(name)
         facts = Facts.read(evidence, shape)
-        html = _page(facts, folders, component, stale)
-        return Report(html=html, pictures=_files(facts, component))
+        html = _page(facts, folders, components, stale)
+        return Report(html=html, pictures=_files(facts, components), whole=not components)
 
 
-def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
+def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> str:
     shape = facts.shape
-    shown = [p for p in shape.phases if p.kind is not PhaseKind.SETUP and component in ("", p.id)]
+    shown = [p for p in shape.phases if p.kind is not PhaseKind.SETUP and among(p.id, only)]
     anchors = {phase.id: f"phase-{shape.phases.index(phase)}" for phase in shown}
     links = Links(
         decisions=folders.up(folders.decisions),
@@ -117,9 +121,11 @@ def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
         },
         phases=anchors,
     )
-    whole = not component
+    whole = not only
     title = page_title(facts)
-    parts = [_head(facts, title, folders)]
+    parts = [markdown([f"# {prose(title)}", ""])]
+    parts.append(first_screen(facts, links, stale, only, _picture_files(folders)))
+    parts.append(_legend(folders))
     contents = [("summary", "Where it stands"), ("refusals", "Refusals")] if whole else []
     contents += [(anchors[phase.id], phase.id) for phase in shown]
     contents += [("overflow", "Overflows")] if whole else []
@@ -131,29 +137,20 @@ def _page(facts: Facts, folders: Folders, component: str, stale: Stale) -> str:
     parts += [phase_section(facts, links, phase, alone=not whole) for phase in shown]
     if whole:
         parts.append(overflow_section(facts))
-    parts.append(history_section(facts, links, component))
-    parts.append(decision_section(facts, links, component))
-    parts.append(attempt_section(facts, links, component))
+    parts.append(history_section(facts, links, only))
+    parts.append(decision_section(facts, links, only))
+    parts.append(attempt_section(facts, links, only))
     parts.append(calibration_section(facts, folders.up(folders.results)))
-    parts.append(missing_section(facts, component))
+    parts.append(missing_section(facts, only))
     parts.append(section("evidence", "Evidence", markdown(facts.evidence.section()[2:])))
-    return document(title if whole else f"{title}: {component}", parts)
+    return document(title if whole else f"{title}: {', '.join(only)}", parts)
 
 
-def _head(facts: Facts, title: str, folders: Folders) -> str:
-    counts = facts.evidence.reader.counts()
-    completed = next((d for d in facts.decisions if d.kind == "completed"), None)
-    state = "**Not complete.** What is said below is how far it came."
-    if completed is not None:
-        state = f"**Complete** since {completed.at[:16].replace('T', ' ')} UTC."
-    if not counts.events:
-        state = "**Nothing was begun.** The ledger is empty: nothing below is measured."
-    lines = [f"# {prose(title)}", ""]
-    lines += [
-        f"{state} {counts.attempts:,} attempts, {counts.measurements:,} measurements, "
-        f"{counts.decisions:,} decisions. Every number leads to its evidence; numbers before a "
-        "colon are attempts. Red is refused, dead or over budget; yellow is for a person to look "
-        "at; green is measured and within budget.",
+def _legend(folders: Folders) -> str:
+    lines = [
+        "Every number leads to its evidence; numbers before a colon are attempts. Red is refused, "
+        "dead or over budget; yellow is for a person to look at; green is measured and within "
+        "budget.",
         "",
     ]
     if not folders.inside:
@@ -165,14 +162,24 @@ def _head(facts: Facts, title: str, folders: Folders) -> str:
     return markdown(lines)
 
 
-def _files(facts: Facts, component: str) -> dict[str, str]:
+def _picture_files(folders: Folders) -> Callable[[Refusal], str]:
+    """Where the picture of a refusal is written, seen from the page."""
+    up = folders.up(folders.results / "report").removeprefix("./")
+    return lambda found: quote(f"{up}{file_part(_refused_name(found))}.svg", safe="/._-~")
+
+
+def _refused_name(found: Refusal) -> str:
+    return f"refused-{found.decision.number:04}-{found.decision.phase}"
+
+
+def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
     """The pictures as files of their own."""
     found: dict[str, Picture] = {}
-    worst = None if component else worst_picture(facts)
+    worst = None if only else worst_picture(facts)
     if worst is not None:
         found["attempts"] = worst
     for phase in facts.shape.phases:
-        if component not in ("", phase.id):
+        if not among(phase.id, only):
             continue
         measured = facts.latest(phase.id, Check.BASELINE)
         depth = None if measured is None else depth_picture(facts, measured)
@@ -181,21 +188,16 @@ def _files(facts: Facts, component: str) -> dict[str, str]:
         chain = chain_picture(facts, phase, facts.latest(phase.id, Check.TRACE))
         if isinstance(chain, Picture):
             found[f"chain-{phase.id}"] = chain
-    for each in refusals(facts, component):
+    for each in refusals(facts, only):
         compared = picture_of(facts, each)
         if compared is not None:
-            found[f"refused-{each.decision.number:04}-{each.decision.phase}"] = compared
+            found[_refused_name(each)] = compared
     for scenario in read_scenarios(facts.evidence):
-        if scenario.newest and component in ("", scenario.attempt.phase):
+        if scenario.newest and among(scenario.attempt.phase, only):
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
                 found[f"growth-{scenario.attempt.phase}-{scenario.name}{more}"] = picture
-    return {f"{_plain(name)}.svg": picture.file for name, picture in found.items()}
-
-
-def _plain(name: str) -> str:
-    """As much of a name as may be a file's; never the same for two of a campaign's own names."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100]
+    return svg_files({file_part(name): picture for name, picture in found.items()})
 
 
 def write_report(report: Report, page: Path, pictures: Path) -> bool:
@@ -206,7 +208,10 @@ def write_report(report: Report, page: Path, pictures: Path) -> bool:
     """
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        replace_files(pictures, report.pictures)
+        if report.whole:
+            replace_pictures(pictures, report.pictures)
+        else:
+            replace_files(pictures, report.pictures)
         return replace_file(page, report.html.encode("utf-8"))
     except OSError as error:
         raise WorkspaceError(

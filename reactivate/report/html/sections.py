@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from reactivate.checklist.model import PhaseKind
 from reactivate.evidence import Check, NotMeasured, Verdict
@@ -28,7 +28,13 @@ from reactivate.report.analysis.refusals import verdict_section
 from reactivate.report.analysis.requests import requests_section
 from reactivate.report.analysis.shape import PhaseShape
 from reactivate.report.analysis.values import Values, cell, number, source_line
-from reactivate.report.html.facts import Facts, attempt_bars, operation_bars, picture_chain
+from reactivate.report.html.facts import (
+    Facts,
+    among,
+    attempt_bars,
+    operation_bars,
+    picture_chain,
+)
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import figure, folded, markdown, section
 from reactivate.report.html.refused import refusals, told
@@ -127,7 +133,7 @@ def phase_section(facts: Facts, links: Links, phase: PhaseShape, *, alone: bool)
     lines += [source_line(facts.evidence, attempts[check], phase, check.value) for check in Check]
     content = [markdown(lines)]
     if alone:
-        content += [told(facts, links, each, level=0) for each in refusals(facts, phase.id)]
+        content += [told(facts, links, each, level=0) for each in refusals(facts, (phase.id,))]
     elif any(d.kind == "refused" and d.phase == phase.id for d in facts.decisions):
         again = "It was refused before: [why, and what became of it](#refusals)."
         content.append(markdown([again]))
@@ -236,11 +242,11 @@ def _others(
     return [folded(title, _part(lines)) for title, lines in found]
 
 
-def decision_section(facts: Facts, links: Links, phase: str = "") -> str:
+def decision_section(facts: Facts, links: Links, only: Collection[str] = ()) -> str:
     """The decisions with links."""
     rows = []
     for each in facts.decisions:
-        if phase not in ("", each.phase):
+        if not among(each.phase, only):
             continue
         attempt = facts.attempts.get(each.attempt or 0)
         row = [links.decision(each), each.at[:19].replace("T", " "), links.phase(each.phase)]
@@ -253,9 +259,9 @@ def decision_section(facts: Facts, links: Links, phase: str = "") -> str:
     return section("decisions", "Decisions", markdown(lines))
 
 
-def attempt_section(facts: Facts, links: Links, phase: str = "") -> str:
+def attempt_section(facts: Facts, links: Links, only: Collection[str] = ()) -> str:
     """Every attempt, where its files are and on what it ran."""
-    own = [a for a in facts.attempts.values() if phase in ("", a.phase)]
+    own = [a for a in facts.attempts.values() if among(a.phase, only)]
     rows = []
     for each in own:
         files = facts.evidence.checks(each)
@@ -316,11 +322,11 @@ def _digest(text: str) -> str:
     return text[:12] if hexadecimal else text
 
 
-def missing_section(facts: Facts, phase: str = "") -> str:
+def missing_section(facts: Facts, only: Collection[str] = ()) -> str:
     """What the campaign has not, and what it could not measure."""
     lines = [f"- {prose(facts.shape.missing)}"] if facts.shape.missing else []
     for each in facts.shape.phases:
-        if phase not in ("", each.id) or each.kind is PhaseKind.SETUP:
+        if not among(each.id, only) or each.kind is PhaseKind.SETUP:
             continue
         for check in Check:
             attempt = facts.latest(each.id, check)
@@ -337,7 +343,7 @@ def missing_section(facts: Facts, phase: str = "") -> str:
         f"- {facts.evidence.attempt(each)} of {code(each.phase)}, {prose(each.step)}: "
         f"{'still running' if each.status is AttemptStatus.RUNNING else 'interrupted'}"
         for each in facts.attempts.values()
-        if each.status is not AttemptStatus.FINISHED and phase in ("", each.phase)
+        if each.status is not AttemptStatus.FINISHED and among(each.phase, only)
     ]
     if not facts.evidence.reader.events(kind="calibrated"):
         lines.append("- no calibration of the instruments is on record")

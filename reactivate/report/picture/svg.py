@@ -73,6 +73,14 @@ class Picture:
         declared = '<?xml version="1.0" encoding="UTF-8"?>\n'
         return f"{declared}{self._svg(f'<style>{STYLE}{_BACKGROUND}</style>')}\n"
 
+    def named(self, name: str) -> str:
+        """A whole file that says its own name, so that it is known as made here.
+
+        Args:
+            name: of the file; letters, digits, `_`, `-` and `.` only.
+        """
+        return self.file.replace("<svg ", f'<svg data-file="{name}" ', 1)
+
     def _svg(self, style: str) -> str:
         extra = f" {self.data}" if self.data else ""
         body = "\n".join(self.parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ import pytest
 from reactivate.evidence import Check, Dimension, Measurement, NotMeasured, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger import DecisionDraft, Ledger, record_artifacts
+from reactivate.report.analysis.write import Wanted, render
 from reactivate.report.decision_log import write_log
 from reactivate.report.html.report import Folders, Report, render_report, write_report
 from tests.report import hostile
@@ -58,14 +59,16 @@ class Skeleton(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
-def report(root: Path, *, component: str = "", page: str = "results/report/index.html") -> Report:
+def report(
+    root: Path, *, components: Sequence[str] = (), page: str = "results/report/index.html"
+) -> Report:
     folders = Folders(
         ledger=root / "ledger.db",
         results=root / "results",
         decisions=root / "docs" / "decisions",
         page=root / page,
     )
-    made = render_report(folders, component=component, stale={})
+    made = render_report(folders, components=components, stale={})
     write_report(made, folders.page, root / "results" / "report")
     return made
 
@@ -218,12 +221,14 @@ def _activated(ledger: Ledger, implementation: str) -> None:
     ledger.finish(attempt, "advanced", events=[("activated", data)])
 
 
-def _measured(ledger: Ledger, root: Path, check: Check, depth: int, outcome: str) -> int:
+def _measured(
+    ledger: Ledger, root: Path, check: Check, depth: int, outcome: str, *, file: str = "walk.c"
+) -> int:
     attempt = ledger.begin_attempt("search", check.value, {"kernel": "Linux"})
     folder = root / "results" / attempt.folder
     chain = CHAINS["refused" if depth > 1000 else "fixed"]
     frames = [
-        {"size_bytes": size, "function": name, "file": "walk.c", "line": 7} for name, size in chain
+        {"size_bytes": size, "function": name, "file": file, "line": 7} for name, size in chain
     ]
     document = {"operation": "search", "total_bytes": depth, "frames": frames}
     hostile.write(folder / "deepest" / "deepest-search.json", document)
@@ -279,6 +284,22 @@ def test_why_it_was_refused_and_what_was_changed_can_be_read(
         assert marked in picture
 
 
+def test_where_somebody_built_it_is_not_shown(tmp_path: Path) -> None:
+    """Page, pictures and analysis name the place in the source, however the folder was called."""
+    with Ledger.open(tmp_path / "ledger.db", writer=True) as ledger:
+        for check in (Check.BASELINE, Check.TRACE):
+            built = f"/tmp/build-{check.value}/src/walk.c"
+            attempt = _measured(ledger, tmp_path, check, 2_000_596, "refused", file=built)
+        _decided(ledger, "refused", attempt, "1 criterion failed")
+    made = report(tmp_path)
+    wanted = Wanted(components=("search",))
+    made_too = render(tmp_path / "ledger.db", tmp_path / "results", wanted)
+    analysis = made_too.documents["component-search.md"]
+    for shown in (made.html, made.pictures["refused-0001-search.svg"], analysis):
+        assert "…/src/walk.c:7" in shown
+        assert "/tmp/build" not in shown
+
+
 def test_what_was_measured_again_and_failed_again_is_not_called_fixed(
     refused: tuple[Ledger, Path],
 ) -> None:
@@ -301,11 +322,23 @@ def test_a_refusal_that_nobody_answered_says_so(tmp_path: Path) -> None:
     assert "it was not measured again." in text
     assert "trace: still running" in text
     assert "search: no finished overflow check" in text
-    assert "Not complete." in text
+    assert "Refused at search. Not complete: 0 of 1 phase is active." in text
+
+
+def test_pictures_of_an_earlier_time_are_removed_and_those_of_others_stay(measured: Path) -> None:
+    folder = measured / "results" / "report"
+    before = set(report(measured).pictures)
+    (folder / "mine.svg").write_text("<svg/>")
+    (measured / "results/search/attempt-002/deepest/deepest-op.json").unlink()
+    report(measured, components=("search",))
+    assert (folder / "chain-search.svg").is_file(), "a page of a part removes nothing"
+    now = set(report(measured).pictures)
+    assert "chain-search.svg" in before - now
+    assert {path.name for path in folder.glob("*.svg")} == {*now, "mine.svg"}
 
 
 def test_one_component_alone(measured: Path) -> None:
-    seen = Skeleton(report(measured, component="search").html)
+    seen = Skeleton(report(measured, components=("search",)).html)
     assert "phase-1" in seen.ids
     assert "summary" not in seen.ids
     assert "search" in seen.text
