@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reactivate.errors import LedgerError, LedgerTamperedError
+from reactivate.files import read_plain
 from reactivate.ledger.audit import Finding
 from reactivate.ledger.connection import connect_reader, translated
 from reactivate.ledger.records import Decision
@@ -184,7 +185,7 @@ def _read(folder: Path) -> dict[str, str]:
     try:
         for path in sorted(folder.glob("*.md")):
             if path.name == INDEX or _OWN_NAME.fullmatch(path.name):
-                found[path.name] = path.read_bytes().decode("utf-8", "surrogateescape")
+                found[path.name] = read_plain(path).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise LedgerError(
             "the decision log cannot be read",
