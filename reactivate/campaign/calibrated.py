@@ -28,7 +28,7 @@ COMMAND = "reactivate calibrate"
 ABOUT_SECONDS = 20
 """How long a calibration takes, roughly; for those who are asked for one."""
 
-_FILE = "calibration.json"
+EVIDENCE = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ def calibrate_here(
             )
         )
         text = json.dumps(calibration_json(found, cases=True), indent=1) + "\n"
-        (folder / _FILE).write_text(text, encoding="utf-8")
+        (folder / EVIDENCE).write_text(text, encoding="utf-8")
         ledger.append(
             EventKind.CALIBRATED,
             "",

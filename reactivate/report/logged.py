@@ -160,9 +160,20 @@ def read_log(
             findings.append(
                 Finding(where="decisions", what=f"{name}: no such decision is on record")
             )
-    missing = [name for name in by_name if name not in there]
-    if missing:
-        notes.append(f"not written to the decision log: {len(missing)}, first {missing[0]}")
+    # A kill after the newest decisions were recorded leaves their files unwritten, no others'.
+    unwritten = {file_name(d) for d in decisions if d.at == decisions[-1].at} - there.keys()
+    if unwritten:
+        notes.append(f"not written to the decision log: {len(unwritten)}, first {min(unwritten)}")
+    gone: list[tuple[str, int | None]] = [
+        (n, d.seq) for n, d in by_name.items() if n not in there and n not in unwritten
+    ]
+    if gone and INDEX not in there:
+        gone.append((INDEX, None))
+    findings += [
+        Finding(where="decisions", what=f"{name} is gone; reactivate log --write makes it again",
+                seq=seq)
+        for name, seq in gone
+    ]  # fmt: skip
     if rendered is not None and INDEX in there:
         findings += _index(there[INDEX], decisions)
     findings += [f for anchor in anchors if (f := misfit(anchor, links)) is not None]
