@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reactivate import interruption
 from reactivate.campaign.events import EventKind
 from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.ledger.store import Ledger
@@ -148,8 +149,6 @@ def calibrate_here(
         MissingToolError, BuildError: the programs cannot be compiled; nothing is recorded.
         WorkspaceError: the evidence cannot be written.
     """
-    import trio
-
     from reactivate.run.calibration import calibrate
     from reactivate.run.environment import machine, tool_files
     from reactivate.target.reap import reap
@@ -162,7 +161,7 @@ def calibrate_here(
         reap(workspace)
         number = len(ledger.events(kind=EventKind.CALIBRATED)) + 1
         folder = _fresh(workspace.results / "calibration", number)
-        found = trio.run(
+        found = interruption.run(
             partial(
                 calibrate,
                 sources=sources,
