@@ -1,9 +1,56 @@
-"""Writing a whole file so that nobody ever sees half of it."""
+"""Writing a whole file so that nobody ever sees half of it, and reading none that is no file."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+def kind_of(mode: int) -> str:
+    """What a path is, in words, if it is not a plain file; else ""."""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file for reading. What waits for somebody else, as a named pipe does, is not opened.
+
+    Raises:
+        OSError: there is none, it cannot be read, or it is not a plain file.
+    """
+    # Before it is opened: opening a device may do something, a writer of a pipe may wait for us.
+    _require_plain(path, path.stat())
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _require_plain(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_plain(path: Path) -> bytes:
+    """The content of a plain file. Errors: see `open_plain`."""
+    with open_plain(path) as file:
+        return file.read()
+
+
+def _require_plain(path: Path, status: os.stat_result) -> None:
+    if kind := kind_of(status.st_mode):
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind}, not a file", str(path))
 
 
 def replace_file(path: Path, data: bytes) -> bool:

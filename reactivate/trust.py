@@ -19,13 +19,15 @@ from reactivate.workspace import Workspace
 
 _HARD_LINKS = Path("/proc/sys/fs/protected_hardlinks")
 _ROOT = 0
+_BESIDE_LEDGER = ("", ".lock", "-journal", "-wal", "-shm")
+"""What SQLite and our lock open by name."""
 
 
 def require_no_links(workspace: Workspace) -> None:
     """Make sure that what the tool writes in a workspace lies in it.
 
-    Looks at the folders and files whose names are known before a step: results down to the
-    folders of attempts, mounts and builds, and the decision log.
+    Looks at the folders and files whose names are known before a step: the ledger, its lock and
+    its journal, results down to the folders of attempts, mounts and builds, and the decision log.
 
     Raises:
         WorkspaceError: one is a symbolic link.
@@ -35,12 +37,14 @@ def require_no_links(workspace: Workspace) -> None:
             raise WorkspaceError(
                 f"{path} is a symbolic link to {path.readlink()}",
                 why="what is written or removed there would be outside of the workspace",
-                hint=f"rm {path}   (to keep results on another disk: mount --bind)",
+                hint=f"rm {path}   (to keep it on another disk: mount --bind)",
             )
 
 
 def _laid_out(workspace: Workspace) -> Iterator[Path]:
     yield from (workspace.decisions.parent, workspace.results, workspace.decisions)
+    ledger = workspace.ledger
+    yield from (ledger.with_name(f"{ledger.name}{end}") for end in _BESIDE_LEDGER)
     yield from _entries(workspace.decisions)
     for entry in _entries(workspace.results):
         yield entry

@@ -15,6 +15,7 @@ SMALL = {
     "errors",
     "evidence",
     "files",
+    "interruption",
     "metrics",
     "places",
     "units",

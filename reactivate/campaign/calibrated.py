@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reactivate import interruption
 from reactivate.campaign.events import EventKind
 from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.ledger.store import Ledger
@@ -28,7 +29,7 @@ COMMAND = "reactivate calibrate"
 ABOUT_SECONDS = 20
 """How long a calibration takes, roughly; for those who are asked for one."""
 
-_FILE = "calibration.json"
+EVIDENCE = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +144,6 @@ def calibrate_here(
         MissingToolError, BuildError: the programs cannot be compiled; nothing is recorded.
         WorkspaceError: the evidence cannot be written.
     """
-    import trio
-
     from reactivate.run.calibration import calibrate
     from reactivate.run.environment import machine, tool_files
     from reactivate.target.reap import reap
@@ -157,7 +156,7 @@ def calibrate_here(
         reap(workspace)
         number = len(ledger.events(kind=EventKind.CALIBRATED)) + 1
         folder = _fresh(workspace.results / "calibration", number)
-        found = trio.run(
+        found = interruption.run(
             partial(
                 calibrate,
                 sources=sources,
@@ -169,7 +168,7 @@ def calibrate_here(
             )
         )
         text = json.dumps(calibration_json(found, cases=True), indent=1) + "\n"
-        (folder / _FILE).write_text(text, encoding="utf-8")
+        (folder / EVIDENCE).write_text(text, encoding="utf-8")
         ledger.append(
             EventKind.CALIBRATED,
             "",

@@ -40,6 +40,7 @@ from reactivate.evidence import Verdict
 from reactivate.instrument.contract import Reporter
 from reactivate.ledger.records import JSON, AttemptRecord, DecisionDraft
 from reactivate.ledger.store import Ledger
+from reactivate.report.logged import require_own_log
 from reactivate.target.config import load_target, target_path
 from reactivate.target.configuration import settings_of
 from reactivate.target.reap import reap
@@ -56,6 +57,7 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
     Raises:
         LedgerLockedError: another call is writing.
         ChecklistError, ConfigurationError: nothing was run.
+        LedgerTamperedError: the decision log is not this ledger's; nothing was written.
     """
     with grounded(workspace) as (ground, recovered):
         yield Campaign(ground, recovered=recovered)
@@ -72,6 +74,7 @@ def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
     # Whatever is wrong in there is told before anything is built; it reads the whole file.
     workspace.instrument_settings("watermark")
     _same_components(checklist.components, tuple(c.id for c in spec.components), spec.name)
+    require_own_log(workspace.ledger, workspace.decisions)
     with Ledger.open(workspace.ledger, writer=True) as ledger:
         removed = reap(workspace)
         interrupted = ledger.interrupt_open_attempts(_GONE)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reactivate.campaign.calibrated import EVIDENCE
 from reactivate.campaign.edition import EDITIONS, read_edition
+from reactivate.campaign.events import EventKind
 from reactivate.campaign.git_anchors import anchors as git_anchors
 from reactivate.checklist.parse import load
 from reactivate.errors import (
@@ -18,6 +21,7 @@ from reactivate.errors import (
     ReactivateError,
     UsageError,
 )
+from reactivate.files import read_plain
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.audit import Audit, Finding, audit
 from reactivate.ledger.connection import connect_reader, is_begun, translated
@@ -75,6 +79,7 @@ class _Recorded:
     audit: Audit
     files: Sequence[tuple[AttemptRecord, tuple[ArtifactRecord, ...]]] = ()
     editions: Sequence[Event] = ()
+    calibrations: Sequence[Event] = ()
     ends: dict[int, int] = field(default_factory=dict)
     decisions: Sequence[Decision] = ()
     rendered: dict[str, str] | None = None
@@ -136,6 +141,7 @@ def check_ledger(
     findings = [
         *recorded.audit.findings,
         *_evidence(workspace, recorded),
+        *_calibrations(workspace, recorded.calibrations),
         *edited,
         *logged.findings,
         *(found for anchor in elsewhere if (found := misfit(anchor, links)) is not None),
@@ -173,6 +179,7 @@ def _read(path: Path) -> _Recorded:
                 audit=found,
                 files=[(each, queries.artifacts(each.id)) for each in attempts],
                 editions=[e for e in queries.events() if e.kind in EDITIONS],
+                calibrations=queries.events(kind=EventKind.CALIBRATED),
                 ends={e.attempt: e.seq for e in queries.events(kind="attempt_finished")
                       if e.attempt is not None},
                 decisions=queries.decisions(),
@@ -203,6 +210,33 @@ def _evidence(workspace: Workspace, recorded: _Recorded) -> Iterator[Finding]:
                 seq=recorded.ends.get(attempt.id),
                 kind="attempt_finished",
             )
+
+
+def _calibrations(workspace: Workspace, events: Sequence[Event]) -> Iterator[Finding]:
+    """The document of each calibration that is on record with its digest."""
+    for event in events:
+        name, sha256 = f"{event.data.get('evidence')}/{EVIDENCE}", event.data.get("evidence_sha256")
+        path = workspace.root / name
+        if not isinstance(sha256, str):
+            continue
+        if path.parent.parent != workspace.results / "calibration" or ".." in path.parts:
+            what = f"{name!a} is no place of a calibration's evidence"
+        elif path.is_symlink() or not path.is_file():
+            what = f"{name} is gone"
+        elif _digest(path) != sha256:
+            what = f"{name} has another content"
+        else:
+            continue
+        yield Finding(where="calibrations", what=what, seq=event.seq, kind=event.kind)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_plain(path)).hexdigest()
+    except OSError as error:
+        raise LedgerError(
+            f"{path} cannot be read", why=error.strerror or str(error), hint=f"ls -l {path}"
+        ) from error
 
 
 def _checklist(workspace: Workspace, editions: Sequence[Event]) -> tuple[list[Finding], list[str]]:

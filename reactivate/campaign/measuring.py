@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import trio
-
+from reactivate import interruption
 from reactivate.campaign.agreement import agreed
 from reactivate.campaign.criteria import scenarios_of, suites_of
 from reactivate.campaign.references import recorded_references
@@ -138,7 +137,7 @@ def enable(ground: Ground, stage: Stage) -> Activation:
     """Build, mount and prove. See `reactivate.run.activation.activate`."""
     # A scenario that cannot be run is found now, not after the other gates.
     scenarios_for(ground.workspace, stage.scenarios, stage.components)
-    return trio.run(activate, ground.spec, ground.workspace, stage.components, stage.added)
+    return interruption.run(activate, ground.spec, ground.workspace, stage.components, stage.added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,13 +189,15 @@ def check(
         return () if refused else {need.operation for need in needs_more_samples(judged)}
 
     chosen = scenarios_for(ground.workspace, stage.scenarios, stage.components)
-    build, run = trio.run(_measure, ground, stage, kind, criteria, attempt, reporter, undecided)
+    build, run = interruption.run(
+        _measure, ground, stage, kind, criteria, attempt, reporter, undecided
+    )
     if kind is Check.TRACE:
         baseline = ground.step(Check.BASELINE)
         run = agreed(run, ground.ledger, stage.phase.id, build, folder, baseline=baseline)
     provoked = None
     if kind is Check.OVERFLOW and chosen:
-        provoked = trio.run(partial(_provoke, ground, build, chosen, folder, reporter))
+        provoked = interruption.run(partial(_provoke, ground, build, chosen, folder, reporter))
         run = CheckRun(
             measurements=(*run.measurements, *provoked.measurements),
             instruments=(*run.instruments, provoked.run),
@@ -270,7 +271,7 @@ def _explanation(
         folder=folder,
         reporter=reporter,
     )
-    return trio.run(catch)
+    return interruption.run(catch)
 
 
 async def _measure(

@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from typing import Any, Final
 from reactivate.errors import UsageError, WorkspaceError
 from reactivate.ledger.origin import campaign_origin
 from reactivate.ledger.store import Ledger
-from reactivate.report.analysis.evidence import FileState, artifact_file, check_file
+from reactivate.report.analysis.evidence import FileCheck, FileState, artifact_file, check_file
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.workspace import Workspace, never_copied
 
@@ -29,6 +31,9 @@ SCHEMA: Final = "reactivate.pack/1"
 LEDGER: Final = "ledger.db"
 _TREES: Final = ("checklists", "configs", "probes", "docs/decisions", "results/analysis",
                  "results/calibration")  # fmt: skip
+_ATTEMPT: Final = re.compile(r"results/(merged/[^/]+/)?[A-Za-z0-9_][^/]*/attempt-[0-9]{3,}/.+")
+_NOT_EVIDENCE: Final = ("results/build/", "results/source/")
+"""A stranger's builds are not to be taken for what was built here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,34 @@ def _one_moment(workspace: Workspace, copy: Path) -> tuple[int, str]:
     return len(events), campaign_origin(events[0])
 
 
+def has_place(name: str) -> bool:
+    """Whether a file is where a pack may hold one: nothing else is packed or unpacked."""
+    if any(not each.isprintable() and not _is_byte(each) for each in name):
+        return False
+    if name in (LEDGER, MANIFEST, ".gitignore"):
+        return True
+    for tree in _TREES:
+        if name.startswith(f"{tree}/"):
+            parts = name.removeprefix(f"{tree}/").split("/")
+            return not never_copied(tree, parts)
+    return bool(_ATTEMPT.fullmatch(name)) and not name.startswith(_NOT_EVIDENCE)
+
+
+def _is_byte(character: str) -> bool:
+    """Of a name that is no UTF-8, as Python has it."""
+    return "\udc80" <= character <= "\udcff"
+
+
+def evidence_names(results: Path, ledger: Path) -> Iterator[tuple[str, FileCheck]]:
+    """Where each evidence file on record belongs in a pack, and how the file there stands."""
+    with LedgerReader.opened(ledger) as reader:
+        for attempt in reader.attempts():
+            for artifact in reader.artifacts(attempt.id):
+                check = check_file(results, attempt.folder, artifact)
+                file = artifact_file(results / attempt.folder, artifact.path)
+                yield f"results/{os.path.relpath(file, results)}", check
+
+
 def _collect(workspace: Workspace, ledger: Path) -> _Found:
     found = _Found(members={LEDGER: ledger})
     root = workspace.root
@@ -132,18 +165,15 @@ def _collect(workspace: Workspace, ledger: Path) -> _Found:
     for tree in _TREES:
         if not (root / tree).is_symlink():
             _walk(root / tree, tree, found)
-    with LedgerReader.opened(ledger) as reader:
-        for attempt in reader.attempts():
-            for artifact in reader.artifacts(attempt.id):
-                check = check_file(workspace.results, attempt.folder, artifact)
-                name = f"results/{check.path}"
-                if check.state in (FileState.INTACT, FileState.CHANGED):
-                    source = artifact_file(workspace.results / attempt.folder, artifact.path)
-                    found.members[f"results/{source.relative_to(workspace.results)}"] = source
-                    if check.state is FileState.CHANGED:
-                        found.changed.append(name)
-                else:
-                    found.missing.append(name)
+    for member, check in evidence_names(workspace.results, ledger):
+        if check.state not in (FileState.INTACT, FileState.CHANGED):
+            found.missing.append(f"results/{check.path}")
+        elif not has_place(member):
+            found.left_out.append(member)
+        else:
+            found.members[member] = root / member
+            if check.state is FileState.CHANGED:
+                found.changed.append(f"results/{check.path}")
     return found
 
 
@@ -153,7 +183,7 @@ def _walk(folder: Path, name: str, found: _Found) -> None:
     names = sorted(entry.name for entry in folder.iterdir())
     for each in sorted(set(names) - set(never_copied(str(folder), names))):
         path, member = folder / each, f"{name}/{each}"
-        if path.is_symlink():
+        if path.is_symlink() or not has_place(f"{member}{'/x' * path.is_dir()}"):
             found.left_out.append(member)
         elif path.is_dir():
             _walk(path, member, found)

@@ -7,12 +7,12 @@ import hashlib
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reactivate.campaign.packing import LEDGER, MANIFEST, SCHEMA
+from reactivate.campaign.packing import LEDGER, MANIFEST, SCHEMA, evidence_names, has_place
 from reactivate.errors import (
     LedgerCorruptError,
     LedgerError,
@@ -124,6 +124,7 @@ def unpack_into(file: Path, folder: Path) -> Unpacked:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             _require_campaign(folder)
             files = _listed(manifest)
+            _require_recorded(file, folder, files)
             return Unpacked(
                 root=folder,
                 sha256=sha256,
@@ -221,6 +222,8 @@ def _require_plain(file: Path, member: tarfile.TarInfo, archive_bytes: int) -> N
         raise _hostile(file, name, f"{member.size:,} bytes are not in a file of {archive_bytes:,}")
     if name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise _hostile(file, name, "it would be written elsewhere")
+    if not has_place(name):
+        raise _hostile(file, name, "no campaign has a file of that name there")
 
 
 def _store(path: Path, source: object, member: tarfile.TarInfo) -> tuple[int, str]:
@@ -255,6 +258,15 @@ def _listed(manifest: Mapping[str, object]) -> dict[str, tuple[int, str]]:
             raise ValueError("its manifest lists something that is no file")
         listed[str(each["path"])] = (int(each["size_bytes"]), str(each["sha256"]))
     return listed
+
+
+def _require_recorded(file: Path, folder: Path, names: Iterable[str]) -> None:
+    """Below results there is what the ledger knows, analyses and calibrations, and nothing else."""
+    rest = {name for name in names if name.startswith("results/")}
+    rest -= {name for name, _ in evidence_names(folder / "results", folder / LEDGER)}
+    for name in sorted(rest):
+        if not name.startswith(("results/analysis/", "results/calibration/")):
+            raise _hostile(file, name, "the ledger knows no such evidence")
 
 
 def _require_campaign(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reactivate import interruption
 from reactivate.cli.console import Part, Styled, emit_json, say, talk
 from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
@@ -91,8 +92,6 @@ def _calibrate(
 def _just_so(only: tuple[str, ...], reporter: Reporter) -> Calibration:
     from tempfile import TemporaryDirectory
 
-    import trio
-
     from reactivate.run.calibration import calibrate
     from reactivate.workspace import template_folder
 
@@ -100,7 +99,7 @@ def _just_so(only: tuple[str, ...], reporter: Reporter) -> Calibration:
     with TemporaryDirectory(prefix="reactivate-") as name:
         folder = Path(name)
         (folder / "evidence").mkdir()
-        return trio.run(
+        return interruption.run(
             partial(
                 calibrate,
                 sources=template / "probes" / "groundtruth",

@@ -50,9 +50,12 @@ def log(
         return
     from reactivate.ledger.store import Ledger
     from reactivate.report.decision_log import file_name, render_log, write_log
+    from reactivate.report.logged import require_own_log
 
     state: State = ctx.obj
     workspace = state.workspace()
+    if write:
+        require_own_log(workspace.ledger, workspace.decisions)
     with Ledger.open(workspace.ledger, writer=False) as ledger:
         decisions = ledger.decisions()
         changed = write_log(ledger, workspace.decisions) if write else ()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from reactivate.cli.failure import end_as_a_pipe_does, report
 from reactivate.cli.plain import HANDLER
+from reactivate.interruption import heed, leave
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script. SIGTERM and SIGHUP end a run as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    """Entry point of the console script. SIGTERM and SIGHUP end it as Ctrl-C does."""
+    heed()
     for stream in (sys.stdout, sys.stderr):
         # A locale without our block characters gets plain ones, not a traceback.
         stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
@@ -26,6 +25,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
         app(args=given, prog_name="reactivate")
     finally:
+        leave()
         try:
             sys.stdout.flush()
         except BrokenPipeError:

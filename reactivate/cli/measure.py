@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reactivate import interruption
 from reactivate.cli.guest_options import Which, chosen_operations, positive, workload_again
 from reactivate.cli.light import LightCommand
 from reactivate.errors import DaemonHungError, ExitCode, UsageError
@@ -102,8 +103,6 @@ def _mount(
         )
     import tempfile
 
-    import trio
-
     from reactivate.cli.console import emit_json
     from reactivate.cli.progress import progress
     from reactivate.run.measuring import Depths, measure_depths
@@ -127,7 +126,7 @@ def _mount(
     again = workload_again(suites, script) + which.again()
     try:
         with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
-            found = trio.run(run, Path(folder))
+            found = interruption.run(run, Path(folder))
     except DaemonHungError as error:
         error.hint = f"reactivate measure --deadline {2 * seconds:g}{again}"
         raise
@@ -152,12 +151,12 @@ def _program(which: Which, deadline: float | None, *, as_json: bool) -> ExitCode
         raise UsageError("--exec needs a program", hint="reactivate measure --exec -- PROGRAM ARGS")
     import functools
 
-    import trio
-
     from reactivate.cli.console import emit_json
     from reactivate.run.program import measure_program
 
-    life = trio.run(functools.partial(measure_program, which.command, deadline_seconds=deadline))
+    life = interruption.run(
+        functools.partial(measure_program, which.command, deadline_seconds=deadline)
+    )
     measured = any(thread.measured for thread in life.threads)
     code = ExitCode.DONE if measured else ExitCode.INCONCLUSIVE
     if as_json:

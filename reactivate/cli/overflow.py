@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reactivate import interruption
 from reactivate.cli.console import emit_json
 from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
@@ -124,8 +125,6 @@ def _run(
     isolate: bool,
     as_json: bool,
 ) -> ExitCode:
-    import trio
-
     from reactivate.cli.overflow_view import results_json, show_end, show_result
     from reactivate.cli.progress import progress
     from reactivate.run.overflow.session import results_folder, run_plans
@@ -146,7 +145,7 @@ def _run(
                 found=(lambda result: None) if as_json else show_result,
             )
 
-    results = trio.run(run, folder)
+    results = interruption.run(run, folder)
     code = exit_code(results)
     if as_json:
         emit_json(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reactivate import interruption
 from reactivate.cli.console import emit_json, say
 from reactivate.cli.light import add_group, add_verb
 from reactivate.cli.state import State
@@ -38,8 +39,6 @@ def check(
     """
     from functools import partial
 
-    import trio
-
     from reactivate.cli.console import talk
     from reactivate.cli.target_view import check_json, show_check
     from reactivate.run.target_check import check_target
@@ -55,7 +54,7 @@ def check(
         if not as_json:
             talk(f"  {what}", style="dim")
 
-    found = trio.run(partial(check_target, spec, workspace, tell))
+    found = interruption.run(partial(check_target, spec, workspace, tell))
     if as_json:
         emit_json("reactivate.target.check/1", check_json(found))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reactivate import interruption
 from reactivate.cli.guest_options import Which, chosen_operations, positive
 from reactivate.cli.light import LightCommand
 from reactivate.cli.state import State
@@ -119,8 +120,6 @@ class _Job:
 def _job(
     state: State, which: Which, suites: list[str], script: Path | None, wanted: list[str]
 ) -> _Job:
-    import trio
-
     deadline = DEADLINE_SECONDS
     if which.command or which.attached:
         launcher = which.launcher()
@@ -145,7 +144,7 @@ def _job(
             why="no daemon was named, and this is not a workspace with a target of its own",
             hint="reactivate trace -- bindfs -f src mnt",
         ) from error
-    subject = trio.run(current_subject, workspace)
+    subject = interruption.run(current_subject, workspace)
     operations = chosen_operations(
         suites, script, default=subject.suites, deadline_seconds=deadline
     )
@@ -194,8 +193,6 @@ def _writable(out: Path) -> None:
 def _run(job: _Job, parts: Sequence[str], top: int, quiet: bool) -> Trace:
     import tempfile
 
-    import trio
-
     from reactivate.cli.progress import progress
     from reactivate.run.tracing import Part
     from reactivate.run.tracing import trace as run_trace
@@ -213,7 +210,7 @@ def _run(job: _Job, parts: Sequence[str], top: int, quiet: bool) -> Trace:
             )
 
     with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
-        return trio.run(run, Path(folder))
+        return interruption.run(run, Path(folder))
 
 
 def _code(found: Trace, *, asked: bool) -> ExitCode:

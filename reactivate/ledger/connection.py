@@ -16,6 +16,7 @@ from reactivate.errors import (
     LedgerLockedError,
     LedgerVersionError,
 )
+from reactivate.files import kind_of, open_plain
 from reactivate.ledger import schema
 from reactivate.ledger.chain import tampered
 from reactivate.ledger.lock import locked_error, read_holder
@@ -232,6 +233,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _not_begun(path: Path) -> bool:
     """Absent, or made by a writer that was killed before its first commit."""
+    _require_plain_files(path)
     try:
         return path.stat().st_size == 0
     except FileNotFoundError:
@@ -247,8 +249,9 @@ def _not_begun(path: Path) -> bool:
 
 def _refuse_other_files(path: Path) -> None:
     """SQLite takes a file of a few bytes for an empty database, and would overwrite it."""
+    _require_plain_files(path)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(len(_MAGIC))
     except FileNotFoundError:
         return
@@ -257,6 +260,24 @@ def _refuse_other_files(path: Path) -> None:
     # While a journal is there the file may be half written; SQLite itself mends that first.
     if start not in (b"", _MAGIC) and not path.with_name(path.name + "-journal").exists():
         raise damaged(path, "it does not begin like an SQLite database")
+
+
+def _require_plain_files(path: Path) -> None:
+    """SQLite opens what is there by these names, follows links, and waits for ever at a pipe."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        each = path.with_name(path.name + suffix)
+        try:
+            kind = kind_of(each.lstat().st_mode)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _unreadable(each, error) from error
+        if kind:
+            raise LedgerError(
+                f"{each} is {kind}, not a file",
+                why="it is read and written as a part of the ledger",
+                hint=f"ls -ld {each}     put the ledger back, or move this away",
+            )
 
 
 def _unreadable(path: Path, error: OSError) -> LedgerError:

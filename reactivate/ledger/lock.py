@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from reactivate.errors import LedgerError, LedgerLockedError
+from reactivate.files import kind_of, read_plain
 
 _UNKNOWN_HOLDER_SECONDS: Final = 1.0
 """How long to look again while the lock is held but its file names nobody who lives: a holder
@@ -51,10 +53,14 @@ class WriterLock:
         """
         try:
             # Python opens with O_CLOEXEC: a daemon that is started later does not inherit it.
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            # Neither through a link nor into a pipe that somebody has put in its place.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o666)
         except OSError as error:
             raise _unusable(path, error) from error
         try:
+            if kind := kind_of(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, f"it is {kind}, not a file")
             _lock_now(descriptor, path)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
@@ -80,7 +86,7 @@ class WriterLock:
 def read_holder(path: Path) -> Holder | None:
     """The name in the lock file; None if there is none. It may be that of a dead holder."""
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read_plain(path))
         return Holder(
             pid=int(fields["pid"]), command=str(fields["command"]), since=str(fields["since"])
         )

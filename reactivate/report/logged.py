@@ -7,12 +7,15 @@ ledger must rewrite every file, and every copy of it, as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.errors import LedgerError
+from reactivate.errors import LedgerError, LedgerTamperedError
+from reactivate.files import read_plain
 from reactivate.ledger.audit import Finding
+from reactivate.ledger.connection import connect_reader, translated
 from reactivate.ledger.records import Decision
 from reactivate.report.decision_log import file_name, render_index
 
@@ -67,6 +70,60 @@ def misfit(anchor: Anchor, links: Mapping[int, str]) -> Finding | None:
     return Finding(where="anchors", what=f"{anchor.source} {what}", seq=anchor.seq)
 
 
+def require_own_log(ledger: Path, folder: Path) -> None:
+    """Make sure that a ledger is the one that wrote a decision log, before it writes there again.
+
+    Args:
+        ledger: may be absent, or of an older schema.
+        folder: the decision log; it may be absent.
+
+    Raises:
+        LedgerTamperedError: a file names a head that this ledger does not have: an older copy was
+            put back, or it is the log of another campaign.
+        LedgerError: one of them cannot be read.
+    """
+    # The log first: a decision is on record before its file is written.
+    heads = tuple(_heads(_read(folder)))
+    if not heads:
+        return
+    links = _links(ledger.resolve(), heads)
+    strange = [(head, found) for head in heads if (found := misfit(head, links)) is not None]
+    if not strange:
+        return
+    more = f", and {len(strange) - 1} more do not fit" if len(strange) > 1 else ""
+    last = f"event {max(links)}" if links else "none"
+    head, _ = strange[0]
+    place = shlex.quote(str(folder))
+    raise LedgerTamperedError(
+        f"{ledger.name} is not the ledger that wrote {folder}",
+        why=f"{head.source} names event {head.seq}, {head.sha256[:12]}…, which it does not have"
+        f"{more}; its newest is {last}. It may be an older copy, or another campaign's. "
+        "Nothing was written",
+        hint="put the newer ledger back; or, to go on with this one: "
+        f"mv {place} {shlex.quote(f'{folder}.old')}",
+    )
+
+
+def _links(path: Path, heads: Iterable[Anchor]) -> dict[int, str]:
+    """Of the chain: the entries of the events that are asked for, and the newest."""
+    connection = connect_reader(path, trusting=False)
+    try:
+        with translated(path, "read its chain"):
+            # A ledger that was put back may be older than the chain.
+            if not connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = 'chain'"
+            ).fetchone():
+                return {}
+            newest = "SELECT seq, sha256 FROM chain ORDER BY seq DESC LIMIT 1"
+            links = dict(connection.execute(newest).fetchall())
+            for head in heads:
+                asked = "SELECT seq, sha256 FROM chain WHERE seq = ?"
+                links |= dict(connection.execute(asked, (head.seq,)).fetchall())
+            return links
+    finally:
+        connection.close()
+
+
 def read_log(
     folder: Path,
     decisions: Sequence[Decision],
@@ -89,33 +146,49 @@ def read_log(
     """
     there = _read(folder)
     by_name = {file_name(d): d for d in decisions}
-    anchors, findings, notes = [], [], []
+    anchors = tuple(_heads(there))
+    heads = {anchor.source for anchor in anchors}
+    findings, notes = [], []
     for name, text in there.items():
-        named = _HEAD.search(text)
-        if named is not None:
-            anchors.append(Anchor(source=name, seq=int(named[1]), sha256=named[2]))
         if rendered is None:
             continue
         if name in by_name:
-            old = by_name[name].seq <= unproven and named is None
+            old = by_name[name].seq <= unproven and name not in heads
             findings += _edited(name, text, rendered[name], without_head=old)
             notes += [f"{name} names no head of the ledger: it is older than the chain"] * old
         elif (number := _OWN_NAME.fullmatch(name)) and text.startswith(f"# {number[1]} · "):
             findings.append(
                 Finding(where="decisions", what=f"{name}: no such decision is on record")
             )
-    missing = [name for name in by_name if name not in there]
-    if missing:
-        notes.append(f"not written to the decision log: {len(missing)}, first {missing[0]}")
+    # A kill after the newest decisions were recorded leaves their files unwritten, no others'.
+    unwritten = {file_name(d) for d in decisions if d.at == decisions[-1].at} - there.keys()
+    if unwritten:
+        notes.append(f"not written to the decision log: {len(unwritten)}, first {min(unwritten)}")
+    gone: list[tuple[str, int | None]] = [
+        (n, d.seq) for n, d in by_name.items() if n not in there and n not in unwritten
+    ]
+    if gone and INDEX not in there:
+        gone.append((INDEX, None))
+    findings += [
+        Finding(where="decisions", what=f"{name} is gone; reactivate log --write makes it again",
+                seq=seq)
+        for name, seq in gone
+    ]  # fmt: skip
     if rendered is not None and INDEX in there:
         findings += _index(there[INDEX], decisions)
     findings += [f for anchor in anchors if (f := misfit(anchor, links)) is not None]
     return Logged(
         files=len(there.keys() & by_name.keys()),
-        anchors=tuple(anchors),
+        anchors=anchors,
         findings=tuple(findings),
         notes=tuple(notes),
     )
+
+
+def _heads(texts: Mapping[str, str]) -> Iterator[Anchor]:
+    for name, text in texts.items():
+        if named := _HEAD.search(text):
+            yield Anchor(source=name, seq=int(named[1]), sha256=named[2])
 
 
 def _read(folder: Path) -> dict[str, str]:
@@ -123,7 +196,7 @@ def _read(folder: Path) -> dict[str, str]:
     try:
         for path in sorted(folder.glob("*.md")):
             if path.name == INDEX or _OWN_NAME.fullmatch(path.name):
-                found[path.name] = path.read_bytes().decode("utf-8", "surrogateescape")
+                found[path.name] = read_plain(path).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise LedgerError(
             "the decision log cannot be read",

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from reactivate import interruption
 from reactivate.errors import (
     BuildError,
     ComponentNotEnabledError,
@@ -284,13 +285,11 @@ class _Search:
         return probe
 
     def _measure(self, commit: str) -> Probe:
-        import trio
-
         self._history.check_out(commit)
         evidence = self._folder / "commits" / commit
         evidence.mkdir(parents=True, exist_ok=True)
         try:
-            found = trio.run(
+            found = interruption.run(
                 measure_gate, self._gate, self._spec, self._room, evidence, self._reporter
             )
         except _OF_THE_COMMIT as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.files import replace_file
+from reactivate.files import open_plain, read_plain, replace_file
 from reactivate.target.source import Source
 
 _TOOLS = ("cc", "c++", "gcc", "g++", "clang", "ld", "make", "cargo", "rustc", "cmake", "pkg-config")
@@ -54,8 +54,8 @@ def still_valid(stamp: Path, recipe: Recipe, artifact: Path) -> bool:
     if recipe.source is None or not recipe.commands:
         return False
     try:
-        then = json.loads(stamp.read_text(encoding="utf-8"))
-        with artifact.open("rb") as file:
+        then = json.loads(read_plain(stamp))
+        with open_plain(artifact) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return False

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from reactivate.files import read_plain
 from reactivate.target.command import BUILD_FIELDS, effect_of, expand
 from reactivate.target.configuration import command_text
 from reactivate.target.model import TargetSpec
@@ -54,6 +55,6 @@ def _probes(spec: TargetSpec, workspace: Workspace) -> Iterator[tuple[str, Path]
 
 def _content(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_plain(path)).hexdigest()
     except OSError:
         return "unreadable"

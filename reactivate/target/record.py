@@ -12,7 +12,7 @@ from pathlib import Path
 from reactivate import procfs
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import Pid
-from reactivate.files import replace_file
+from reactivate.files import read_plain, replace_file
 
 RECORD_NAME = "daemon.json"
 
@@ -77,7 +77,7 @@ def write_record(
 def read_record(folder: Path) -> RunRecord | None:
     """The record of a run folder; None if there is none or it is not one."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        data = json.loads(read_plain(folder / RECORD_NAME))
         return RunRecord(
             pid=int(data["pid"]),
             start_ticks=int(data["start_ticks"]),

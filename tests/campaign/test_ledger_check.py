@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import sqlite3
@@ -116,6 +117,47 @@ def test_what_a_kill_leaves_of_the_log_is_no_finding(workspace: Workspace) -> No
     index = workspace.decisions / "README.md"
     index.write_text("".join(x for x in index.read_text().splitlines(True) if "| [0004]" not in x))
     assert not whats(look(workspace))
+
+
+def test_every_deleted_decision_file_is_found(workspace: Workspace) -> None:
+    *older, newest = sorted(workspace.decisions.glob("0*.md"))
+    assert len(older) == 3
+    gone = "is gone; reactivate log --write makes it again"
+    for path in older:
+        content = path.read_bytes()
+        path.unlink()
+        checked = look(workspace)
+        assert whats(checked) == [f"{path.name} {gone}"]
+        assert checked.findings[0].seq
+        path.write_bytes(content)
+    assert not whats(look(workspace))
+    shutil.rmtree(workspace.decisions)
+    assert whats(look(workspace)) == [f"{name} {gone}" for name in
+                                      (*(p.name for p in older), "README.md")]  # fmt: skip
+    # The newest may be one that a kill left unwritten.
+    assert look(workspace).notes[0] == f"not written to the decision log: 1, first {newest.name}"
+
+
+def test_calibration_evidence_is_compared(workspace: Workspace) -> None:
+    folder = workspace.results / "calibration" / "001"
+    folder.mkdir(parents=True)
+    evidence = folder / "calibration.json"
+    evidence.write_text("{}")
+    recorded = {"evidence": "results/calibration/001",
+                "evidence_sha256": hashlib.sha256(b"{}").hexdigest()}  # fmt: skip
+    with Ledger.open(workspace.ledger, writer=True) as ledger:
+        seq = ledger.append("calibrated", "", recorded).seq
+    assert not whats(look(workspace))
+    evidence.write_text("{ }")
+    assert whats(look(workspace)) == [
+        "results/calibration/001/calibration.json has another content"
+    ]
+    evidence.unlink()
+    (found,) = look(workspace).findings
+    assert (found.seq, found.what) == (seq, "results/calibration/001/calibration.json is gone")
+    with Ledger.open(workspace.ledger, writer=True) as ledger:
+        ledger.append("calibrated", "", {**recorded, "evidence": "results/calibration/../../.."})
+    assert "is no place of a calibration's evidence" in whats(look(workspace))[-1]
 
 
 def test_a_decision_that_is_not_on_record_is_found(workspace: Workspace) -> None:
@@ -239,10 +281,11 @@ def test_git_keeps_a_head(repository: Workspace, put: Callable[[Workspace, int, 
     assert checked.notes == ()
     forged(repository, lambda c: c.execute("UPDATE verdicts SET verdict = 'pass' WHERE id = 3"))
     shutil.rmtree(repository.decisions)
-    found = check_ledger(repository).findings
+    found = [f.what for f in check_ledger(repository).findings if f.where == "anchors"]
     assert found
-    assert all(f.what.startswith("git ") for f in found)
-    assert not look(repository).findings  # so it was git that knew
+    assert all(what.startswith("git ") for what in found)
+    # So it was git that knew.
+    assert {f.where for f in look(repository).findings} == {"decisions"}
     other = Workspace(repository.root.parent / "other")  # whose ledger is another file
     other.root.mkdir()
     assert git_anchors.anchors(other) == ()

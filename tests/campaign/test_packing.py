@@ -160,6 +160,14 @@ HOSTILE: dict[str, Change] = {
     "dot": _listed_too("./configs/x.toml"),
     "empty part": _listed_too("configs//x.toml"),
     "a file and a folder": _listed_too("ledger.db/x"),
+    **{f"not a campaign's: {name!a}": _listed_too(name) for name in (
+        ".git/config", ".git/hooks/post-checkout", "probes/model/.git/hooks/post-checkout",
+        ".envrc", "results/.run/4194303-x/daemon.json", "results/build/own/minimal/stamp.json",
+        "results/source/own/tree/.git/config", "results/baseline/attempt-001/not-on-record.json",
+        "results/build/attempt-001/x", "docs/decisions/.x", "docs/x.md", "configs/a\nb.toml",
+        "configs/\x1b[2Jx", "probes/model/build/libx.so", "probes/x.so", "ledger.db-journal",
+        "ledger.db.lock", "ledger.db-wal", "pyproject.toml",
+    )},
     "symbolic link": _first("link", b"", type=tarfile.SYMTYPE, linkname="/etc"),
     "through a link": lambda members: members.__setitem__(
         slice(0, 0),

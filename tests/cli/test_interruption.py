@@ -103,6 +103,21 @@ def test_130_an_interrupted_check_leaves_nothing(
     assert here("status", "--json").json()["state"] == "baseline check"
 
 
+@pytest.mark.root
+def test_130_impatience_does_not_cut_the_cleaning_up_off(
+    needs_root: None, measuring: tuple[Here, subprocess.Popen[str]]
+) -> None:
+    here, process = measuring
+    while process.poll() is None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+    out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert json.loads(out)["exit_code"] == ExitCode.INTERRUPTED
+    assert err.count("Cleaning up") <= 1
+    assert_nothing_left(here)
+
+
 TYPES = """\
 import sys
 from pathlib import Path

@@ -235,7 +235,10 @@ def in_process(arguments: Sequence[str], capture: pytest.CaptureFixture[str]) ->
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
