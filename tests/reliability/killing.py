@@ -30,6 +30,7 @@ from tests.reliability.leftovers import (
     half_written,
     living_children,
     mounts,
+    temporary,
 )
 from tests.reliability.records import Recorded, lost, outcome, read
 from tests.reliability.small_campaign import lay_out
@@ -161,7 +162,7 @@ class Killer:
         tally.campaigns += 1
         self._workspace = lay_out(self.folder, whole=self._whole)
         untouched = digest(self.folder / "user")
-        before, owed, running, kills = Recorded(), _Owed(), 0, 0
+        before, owed, running, kills = Recorded(), _Owed(self._temporary), 0, 0
         while True:
             place = self._run(reference) if kills < most_kills else self._run_to_the_end()
             if place == _AGAIN:
@@ -173,7 +174,7 @@ class Killer:
                 # It has recorded something, so it had cleaned up before.
                 for each in owed.still_there(self._workspace):
                     self._wrong(f"{each} is left of an earlier call")
-                owed = _Owed()
+                owed = _Owed(self._temporary)
                 if before.running and before.running[0] in after.running:
                     self._wrong("an attempt that was killed is still on record as running")
             if place is None:
@@ -285,7 +286,7 @@ class Killer:
         left += mounts(self.folder).values()
         run = self._workspace.run
         left += [f"folder {path.name}" for path in (run.iterdir() if run.is_dir() else ())]
-        left += [f"temporary {path.name}" for path in self._temporary.iterdir()]
+        left += temporary(self._temporary)
         left += [f"control group {path}" for path in control_groups(self._tools)]
         if final:
             left += half_written(self._workspace.root)
@@ -322,7 +323,9 @@ def _wait_for(
 class _Owed:
     """What a kill has left, and the next call must remove; each by what makes it unique."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path) -> None:
+        self._folder = temporary
+        self._temporary: set[str] = set()
         self._mounts: dict[tuple[str, str], str] = {}
         self._folders: set[str] = set()
         self._groups: set[Path] = set()
@@ -337,6 +340,9 @@ class _Owed:
         left["mount"] += len(here.keys() - self._mounts.keys())
         left["run folder"] += len(folders - self._folders)
         left["control group"] += len(groups - self._groups)
+        files = set(temporary(self._folder))
+        left["temporary folder"] += len(files - self._temporary)
+        self._temporary |= files
         self._mounts |= here
         self._folders |= folders
         self._groups |= groups
@@ -348,6 +354,7 @@ class _Owed:
         found = [text for mount, text in self._mounts.items() if mount in here]
         found += [f"folder {name}" for name in self._folders if (run / name).exists()]
         found += [f"control group {path}" for path in self._groups if path.exists()]
+        found += sorted(self._temporary & set(temporary(self._folder)))
         return found + sorted(self._processes & set(living_children()))
 
 
