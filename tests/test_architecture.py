@@ -130,3 +130,15 @@ def test_temporary_files_are_made_where_they_are_swept(path: Path) -> None:
         if module == "tempfile" or (not module and name in names):
             given = {keyword.arg for keyword in node.keywords}
             assert "dir" in given, f"{path}:{node.lineno}: {name} without dir"
+
+
+def test_no_test_sleeps() -> None:
+    """They wait for conditions: `tests/waiting.py`, and in trio `until` of the daemons."""
+    tests = Path(__file__).parent
+    found = [
+        f"{path.relative_to(tests)}:{node.lineno}"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep"
+    ]
+    assert not found

@@ -14,9 +14,9 @@ import pytest
 
 from reactivate.errors import ExitCode
 from reactivate.target.log_limit import KEPT_BYTES, MOST_BYTES
-from tests.cli.test_interruption import until
 from tests.cli.workspaces import Here, Make, small
 from tests.reliability.leftovers import descendants, living_children, mounts, sole_ancestor
+from tests.waiting import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse")]
 
@@ -79,10 +79,8 @@ def hostile(make: Make, orders: str) -> Here:
 
 
 def assert_nothing_left(here: Here) -> None:
-    deadline = time.monotonic() + 5.0
-    while (left := living_children()) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert left == []
+    # What was killed a moment ago may need one to end.
+    until(lambda: not living_children(), f"what runs still ends: {living_children()}")
     assert mounts(here.root) == {}
     assert not here.workspace.run.is_dir() or not list(here.workspace.run.iterdir())
 

@@ -6,8 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,14 @@ from reactivate.errors import ExitCode
 from reactivate.ledger import AttemptStatus, Ledger
 from reactivate.procfs import fuse_mounts
 from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.fuse
 
-_PATIENCE_SECONDS = 30.0
 LONG = "[watermark]\nrepeats = 1000000\ndeadline_seconds = 100\n"
 SLOW_BUILD = f'{BINDFS}[build]\ncommands = [["sleep", "1000"]]\n'.replace(
     'artifact = "bindfs"', 'artifact = "{build}/never"'
 )
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"in vain: {what}"
 
 
 def running(here: Here) -> bool:
@@ -91,7 +84,7 @@ def test_130_an_interrupted_check_leaves_nothing(
 ) -> None:
     here, process = measuring
     process.send_signal(number)
-    out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     assert json.loads(out)["exit_code"] == ExitCode.INTERRUPTED
     assert err == ""
@@ -128,7 +121,7 @@ def test_an_interrupted_tour_lets_its_command_tidy_up(
         until(lambda: running(here) and mounted(here), "the check begins")
         # To the tour alone, as `kill` does; a terminal tells the whole group.
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()
@@ -184,7 +177,7 @@ def test_an_interrupted_build_leaves_no_compiler(needs_fuse: None, make: Make) -
         until(lambda: children(process.pid), "the compiler runs")
         (child,) = children(process.pid)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()

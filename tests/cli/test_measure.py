@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from guest_verbs import command, environment, reactivate
 from guests import bindfs, left_by, running_bindfs
-from waiting import until
 
 from reactivate.errors import ExitCode
 from reactivate.workload.suites import SUITES
+from tests.waiting import until
 
 fuse = pytest.mark.fuse
 

@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from reactivate.procfs import process_start_ticks, process_state
 from reactivate.target import debug_registers
 from reactivate.target.watch import Tracer
 from reactivate.target.watcher import Watcher, clean
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="debug registers are known for x86-64 only"
@@ -66,13 +66,6 @@ def subject(program: Path) -> Iterator[Watched]:
             yield Watched(process)
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        os.sched_yield()
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBES = ROOT / "probes"
@@ -101,10 +102,8 @@ class Mounted:
             raise
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not is_mounted(self.path):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, "not mounted before the deadline"
+        until(lambda: is_mounted(self.path) or self.process.poll() is not None, "it is mounted")
+        assert self.process.poll() is None, self.log.read_text()
         os.statvfs(self.path)
 
     def stats(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ The next call of the same command goes on, until the campaign is complete.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -34,13 +35,14 @@ from tests.reliability.leftovers import (
 )
 from tests.reliability.records import Recorded, lost, outcome, read
 from tests.reliability.small_campaign import lay_out
+from tests.waiting import ended, until
 
 _UNDECIDED = {ExitCode.INCONCLUSIVE, ExitCode.ENVIRONMENT}
 _MOST_DISTURBED = 20
 _MOST_STUCK = 4
 _AGAIN = "again"
 _CALL_SECONDS = 600.0
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 20.0
 _LOOK_SECONDS = 0.0005
 _COMPILERS = {"make", "cc", "gcc", "cc1", "as", "ld", "collect2"}
 
@@ -239,7 +241,7 @@ class Killer:
         process = self._start(strace)
         watch = Watch(process.pid, self._workspace)
         if _wait_for(condition, number, watch, process, seconds):
-            time.sleep(delay)
+            ended(process, seconds=delay)
         elif process.poll() is None:
             place = "time"
         process.kill()
@@ -279,10 +281,10 @@ class Killer:
 
     def _left(self, *, final: bool) -> list[str]:
         """What is there after a call that came to its end; in the end, half written files too."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
         # What was killed a moment ago may need one to end; strace ends after what it traced.
-        while (left := living_children()) and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
+        with contextlib.suppress(AssertionError):
+            until(lambda: not living_children(), seconds=_SETTLE_SECONDS)
+        left = living_children()
         left += mounts(self.folder).values()
         run = self._workspace.run
         left += [f"folder {path.name}" for path in (run.iterdir() if run.is_dir() else ())]
@@ -308,7 +310,7 @@ def _wait_for(
 ) -> bool:
     """Whether the condition has become true so many times, before the time or the call was over."""
     deadline, was = time.monotonic() + seconds, True
-    while process.poll() is None and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         if condition is not None:
             watch.look()
             now = condition(watch)
@@ -316,7 +318,8 @@ def _wait_for(
             if number == 0:
                 return True
             was = now
-        time.sleep(_LOOK_SECONDS)
+        if ended(process, seconds=_LOOK_SECONDS):
+            break
     return False
 
 

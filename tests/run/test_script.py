@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from waiting import until
 
 from reactivate.errors import UsageError
 from reactivate.evidence import Pid
 from reactivate.procfs import process_runs
 from reactivate.run.script import script_operation
+from tests.waiting import until
 
 
 def script(folder: Path, text: str) -> Path:

@@ -8,13 +8,13 @@ import time
 
 import pytest
 from known_depth import running
-from waiting import until
 
 from reactivate.errors import PrivilegeError
 from reactivate.evidence import Pid
 from reactivate.instrument.stackwatch import StackWatch
 from reactivate.procfs import PAGE_BYTES, main_stack
 from reactivate.run.watching import Level, StackLevel, StackView
+from tests.waiting import until
 
 
 def level_of(view: StackView, *, main: bool) -> StackLevel:

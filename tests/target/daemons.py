@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from reactivate import procfs
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
 from reactivate.workspace import Workspace
+from tests.waiting import PATIENCE_SECONDS
 
 BINDFS = ("bindfs", "-f", "{backing}", "{mountpoint}")
 
@@ -106,9 +108,12 @@ def assert_nothing_left(root: Path) -> None:
     assert [m for m in procfs.fuse_mounts() if m.mountpoint.is_relative_to(root.resolve())] == []
 
 
-async def until(condition: object, seconds: float = 10.0) -> None:
-    """Wait for a condition, at most so long."""
-    assert callable(condition)
-    with trio.fail_after(seconds):
-        while not condition():
-            await trio.lowlevel.checkpoint()
+async def until(
+    condition: Callable[[], object], what: str = "", *, seconds: float = PATIENCE_SECONDS
+) -> None:
+    """As `tests.waiting.until`, while other tasks go on."""
+    ends = trio.current_time() + seconds
+    while not condition():
+        assert trio.current_time() < ends, f"not within {seconds:g} s: {what or 'the condition'}"
+        with trio.move_on_after(0.002):
+            await trio.Event().wait()

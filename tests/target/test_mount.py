@@ -26,6 +26,7 @@ from tests.target.daemons import (
     python_daemon,
     until,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.fuse
@@ -273,7 +274,7 @@ class TestWithBindfs:
 
 
 async def _wait_for_end(descriptor: int) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECONDS):
         await trio.lowlevel.wait_readable(descriptor)
 
 

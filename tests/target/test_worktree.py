@@ -21,6 +21,7 @@ from reactivate.target.reap import reap
 from reactivate.target.source import prepare
 from reactivate.workspace import Workspace
 from tests.target.fiveways import ROOT, git, written
+from tests.waiting import until
 
 PATCH = """\
 --- a/core.c
@@ -209,14 +210,9 @@ def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     begun = root / "results" / "build" / "own" / "numbers" / "begun"
 
-    async def until_begun() -> None:
-        with trio.fail_after(20):
-            while not begun.exists():
-                assert process.poll() is None
-                await trio.sleep(0.01)
-
     try:
-        trio.run(until_begun)
+        until(lambda: begun.exists() or process.poll() is not None, "the build begins")
+        assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

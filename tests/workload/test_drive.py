@@ -20,6 +20,7 @@ from reactivate.errors import (
 )
 from reactivate.target.model import Daemon
 from reactivate.workload.drive import drive
+from tests import waiting
 from tests.target.daemons import BINDFS, assert_nothing_left, launcher, needs_bindfs, until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
@@ -111,9 +112,7 @@ def test_a_death_in_the_middle_names_operation_and_signal(tmp_path: Path, swallo
             if not swallow:
                 raise
         # The connection is closed a moment before the process is gone.
-        deadline = time.monotonic() + 10
-        while daemon.alive():
-            assert time.monotonic() < deadline
+        waiting.until(lambda: not daemon.alive())
 
     async def main() -> None:
         async with launcher(tmp_path, BINDFS).mounted() as daemon:
