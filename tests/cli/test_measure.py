@@ -13,7 +13,7 @@ from guests import bindfs, left_by, running_bindfs
 
 from reactivate.errors import ExitCode
 from reactivate.workload.suites import SUITES
-from tests.waiting import until
+from tests.waiting import PATIENCE_SECONDS, until
 
 fuse = pytest.mark.fuse
 
@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, needs_fuse: None, options: list[s
     ) as tool:  # fmt: skip
         until(lambda: any((tmp_path / "src").glob("reactivate-*/on-*")))
         tool.send_signal(signal.SIGINT)
-        _, said = tool.communicate(timeout=30)
+        _, said = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 130
     assert "[exit 130]" in said
     assert left_by(tmp_path) == []
@@ -139,7 +139,7 @@ def test_a_daemon_that_ends_while_we_look(tmp_path: Path, needs_fuse: None) -> N
     ):  # fmt: skip
         until(lambda: any((tmp_path / "src").glob("reactivate-*/on-*")))
         daemon.kill()
-        _, said = tool.communicate(timeout=30)
+        _, said = tool.communicate(timeout=PATIENCE_SECONDS)
         subprocess.run(["fusermount3", "-uz", "mnt"], cwd=tmp_path, check=False)
     assert tool.returncode == 6
     assert "he daemon ended in a way that was not seen during" in said

@@ -21,7 +21,7 @@ PROBES = ROOT / "probes"
 MODEL = PROBES / "model"
 CONFIG = ROOT / "configs" / "model.toml"
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 def make(
