@@ -42,7 +42,7 @@ def processes(here: Here) -> list[str]:
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except (FileNotFoundError, ProcessLookupError):
+            except OSError:
                 continue
             if str(here.root) in line:
                 found.append(line)
