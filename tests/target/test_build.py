@@ -151,7 +151,8 @@ def test_a_slow_build_is_killed_with_all_it_started(tmp_path: Path) -> None:
 def test_a_cancelled_build_is_killed_with_all_it_started(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     pidfile = workspace.builds / "test" / "minimal" / "pid"
-    spec = target(tmp_path, "sleep 1000 & echo $! > $1/part; mv $1/part $1/pid; wait")
+    script = "touch $TMPDIR/left; echo $TMPDIR > $1/temporary; sleep 1000 & "
+    spec = target(tmp_path, script + "echo $! > $1/part; mv $1/part $1/pid; wait")
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -161,6 +162,9 @@ def test_a_cancelled_build_is_killed_with_all_it_started(tmp_path: Path) -> None
 
     trio.run(main)
     assert_ended(pidfile)
+    temporary = Path(pidfile.with_name("temporary").read_text().strip())
+    assert temporary.parent == workspace.run.resolve()
+    assert list(workspace.run.iterdir()) == []
 
 
 def assert_ended(pidfile: Path) -> None:
