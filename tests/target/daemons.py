@@ -22,6 +22,7 @@ from reactivate.workspace import Workspace
 from tests.waiting import PATIENCE_SECONDS
 
 _T = TypeVar("_T")
+_run = trio.run
 
 BINDFS = ("bindfs", "-f", "{backing}", "{mountpoint}")
 
@@ -126,6 +127,11 @@ async def until(
             await trio.Event().wait()
 
 
+def said(run: Path, words: str) -> bool:
+    """Whether the log of a daemon that runs has these words; `run`: the workspace's."""
+    return any(words in log.read_text() for log in run.glob("*/daemon.log"))
+
+
 def run_late(main: Callable[[], Awaitable[_T]], happened: Callable[[], object]) -> _T:
     """Run a test in which a time must be over, but not before something has happened.
 
@@ -149,4 +155,4 @@ def run_late(main: Callable[[], Awaitable[_T]], happened: Callable[[], object]) 
         clock.jump(PATIENCE_SECONDS)
         clock.rate = 1.0
 
-    return trio.run(whole, clock=clock)
+    return _run(whole, clock=clock)

@@ -25,6 +25,7 @@ from tests.target.daemons import (
     needs_bindfs,
     python_daemon,
     run_late,
+    said,
     until,
 )
 from tests.waiting import PATIENCE_SECONDS
@@ -279,11 +280,6 @@ async def _wait_for_end(descriptor: int) -> None:
         await trio.lowlevel.wait_readable(descriptor)
 
 
-def said(root: Path, words: str) -> bool:
-    """Whether a daemon's log has these words."""
-    return any(words in log.read_text() for log in Workspace(root).run.glob("*/daemon.log"))
-
-
 def asked(root: Path) -> bool:
     """Whether somebody waits for an answer of a daemon: the kernel itself asks it one thing."""
     mounts = [m for m in procfs.fuse_mounts() if m.mountpoint.is_relative_to(root.resolve())]
@@ -321,7 +317,7 @@ class TestThatNeverMount:
                 pytest.fail("must not be reached")
 
         with pytest.raises(MountError, match=r"did not mount within 0\.2 s") as caught:
-            run_late(main, lambda: said(tmp_path, "thinking"))
+            run_late(main, lambda: said(Workspace(tmp_path).run, "thinking"))
         assert "thinking" in caught.value.why
         assert_nothing_left(tmp_path)
 
@@ -336,7 +332,10 @@ class TestThatNeverMount:
                 pytest.fail("must not be reached")
 
         with pytest.raises(MountError, match="did not answer within 1 s") as caught:
-            run_late(main, lambda: said(tmp_path, "mounted and silent") and asked(tmp_path))
+            run_late(
+                main,
+                lambda: said(Workspace(tmp_path).run, "mounted and silent") and asked(tmp_path),
+            )
         assert "mounted and silent" in caught.value.why
         assert_nothing_left(tmp_path)
 
