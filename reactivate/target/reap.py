@@ -41,25 +41,36 @@ def reap(workspace: Workspace) -> tuple[str, ...]:
 
 
 def reap_scratch() -> list[str]:
-    """Remove temporary folders of killed calls, and daemons and mounts in them; what else was left.
+    """Remove temporary folders of killed calls, and daemons and mounts in them; what was there.
 
-    The folders themselves are not worth a word.
+    A workspace in one may be another tool's that goes on; then nothing is removed. The folders
+    themselves are not worth a word.
     """
     removed: list[str] = []
     for scratch in abandoned():
-        # First of all the mounts: a dead daemon's would keep the search for records waiting.
-        removed += [f"unmounted {path}" for path in mounts_below(scratch.path)]
-        if left := detach_below(scratch.path):
-            removed += [f"{path} is still mounted" for path in left]
+        records = {folder: read_record(folder) for folder in _recorded(scratch.path)}
+        if any(_owner_runs(folder, record) for folder, record in records.items()):
             continue
-        for record in sorted(scratch.path.rglob(RECORD_NAME)):
-            if not record.parent.is_symlink():
-                removed += _clean(record.parent, read_record(record.parent))
+        for folder, record in records.items():
+            removed += _clean(folder, record)
+        removed += [f"unmounted {path}" for path in mounts_below(scratch.path)]
+        detach_below(scratch.path)
         try:
             scratch.remove()
         except OSError as error:
             removed.append(f"{scratch.path} cannot be removed: {error.strerror}")
     return removed
+
+
+def _recorded(top: Path) -> list[Path]:
+    """Run folders anywhere in a folder; mounts are not entered: nobody may answer there."""
+    mounted, found = set(mounts_below(top)), []
+    for name, folders, files in os.walk(top):
+        folder = Path(name)
+        folders[:] = [each for each in folders if folder / each not in mounted]
+        if RECORD_NAME in files and _may_be_ours(folder):
+            found.append(folder)
+    return sorted(found)
 
 
 def _may_be_ours(path: Path) -> bool:

@@ -15,10 +15,13 @@ from types import ModuleType
 import pytest
 
 from reactivate.errors import WorkspaceError
+from reactivate.evidence import Pid
+from reactivate.procfs import process_start_ticks
 from reactivate.target.reap import reap, reap_scratch
 from reactivate.target.scratch import kept_folder, scratch_folder, temporary_folder
 from reactivate.target.unmount import detach_below
 from reactivate.workspace import Workspace
+from tests.target.test_reap import record
 
 HOLDER = """
 from reactivate.target.scratch import scratch_folder
@@ -109,6 +112,28 @@ def test_another_users_is_left_alone(base: Path, needs_root: None) -> None:
     os.chown(folder, 0, 0)
     assert reap_scratch() == []
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("living", [False, True])
+def test_daemons_of_a_workspace_in_one_end_unless_their_tool_goes_on(
+    base: Path, living: bool
+) -> None:
+    folder = dead(base)
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as sleeper:
+        try:
+            ticks = process_start_ticks(Pid(sleeper.pid))
+            tool = {
+                "owner_pid": os.getpid(),
+                "owner_start_ticks": process_start_ticks(Pid(os.getpid())),
+            }
+            run = Workspace(folder / "w").run
+            record(run / "1-x", sleeper.pid, ticks, **(tool if living else {}))
+            said = reap_scratch()
+            assert folder.exists() == living
+            assert (sleeper.poll() is None) == living
+            assert said == ([] if living else [f"ended pid {sleeper.pid}: sleep 1000"])
+        finally:
+            sleeper.kill()
 
 
 @contextmanager
