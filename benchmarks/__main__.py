@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     bench_compare,
+    bench_costs,
     bench_face,
     bench_frames,
     bench_instruments,
@@ -22,7 +23,8 @@ from benchmarks.goal import Goal
 
 BENCHES = (
     bench_face, bench_ledger, bench_watermark, bench_instruments, bench_frames, bench_overflow,
-    bench_report, bench_replay, bench_compare, bench_known_answers, bench_verify, bench_tour,
+    bench_report, bench_replay, bench_compare, bench_known_answers, bench_verify, bench_costs,
+    bench_tour,
 )  # fmt: skip
 
 

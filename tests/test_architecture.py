@@ -113,3 +113,34 @@ def test_no_module_holds_more_than_one_idea() -> None:
         if (n := len(p.read_text(encoding="utf-8").splitlines())) > 450
     }
     assert not long
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_temporary_files_are_made_where_they_are_swept(path: Path) -> None:
+    # Without `dir` Python tries folders by writing into them, and a kill leaves what it wrote.
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "tempfile"
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        module, _, name = ast.unparse(node.func).rpartition(".")
+        if module == "tempfile" or (not module and name in names):
+            given = {keyword.arg for keyword in node.keywords}
+            assert "dir" in given, f"{path}:{node.lineno}: {name} without dir"
+
+
+def test_no_test_sleeps() -> None:
+    """They wait for conditions: `tests/waiting.py`, and in trio `until` of the daemons."""
+    tests = Path(__file__).parent
+    found = [
+        f"{path.relative_to(tests)}:{node.lineno}"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep"
+    ]
+    assert not found

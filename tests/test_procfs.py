@@ -18,6 +18,7 @@ import pytest
 from reactivate import procfs
 from reactivate.errors import MachineError
 from reactivate.evidence import Pid, Tid
+from tests.waiting import until
 
 ME = Pid(os.getpid())
 _GONE = Pid(2**22)  # one more than the largest pid_max
@@ -38,10 +39,16 @@ def reading_child() -> Iterator[tuple[Pid, subprocess.Popen[bytes]]]:
 
 
 def wait_blocked(pid: Pid) -> procfs.BlockedCall:
-    """Ask again and again until the main thread sleeps; the test's timeout is the deadline."""
-    while (call := procfs.task_syscall(pid, Tid(pid))) is None or call.number < 0:
-        os.sched_yield()
-    return call
+    """The call that the main thread sleeps in, once it does."""
+    calls: list[procfs.BlockedCall] = []
+
+    def blocked() -> bool:
+        call = procfs.task_syscall(pid, Tid(pid))
+        calls[:] = [] if call is None or call.number < 0 else [call]
+        return bool(calls)
+
+    until(blocked, "the main thread sleeps")
+    return calls[0]
 
 
 def test_stat_of_a_command_with_blanks_and_parentheses() -> None:

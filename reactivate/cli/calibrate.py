@@ -90,14 +90,15 @@ def _calibrate(
 
 
 def _just_so(only: tuple[str, ...], reporter: Reporter) -> Calibration:
-    from tempfile import TemporaryDirectory
 
     from reactivate.run.calibration import calibrate
+    from reactivate.target.reap import reap_scratch
+    from reactivate.target.scratch import scratch_folder
     from reactivate.workspace import template_folder
 
     template = template_folder()
-    with TemporaryDirectory(prefix="reactivate-") as name:
-        folder = Path(name)
+    reap_scratch()
+    with scratch_folder() as folder:
         (folder / "evidence").mkdir()
         return interruption.run(
             partial(

@@ -101,11 +101,12 @@ def _mount(
             why="neither a command line, nor --pid, nor --mount was given",
             hint="reactivate measure -- bindfs -f src mnt",
         )
-    import tempfile
 
     from reactivate.cli.console import emit_json
     from reactivate.cli.progress import progress
     from reactivate.run.measuring import Depths, measure_depths
+    from reactivate.target.reap import reap_scratch
+    from reactivate.target.scratch import scratch_folder
 
     seconds = deadline or DEADLINE_SECONDS
     operations = chosen_operations(suites, script, default=("posix",), deadline_seconds=seconds)
@@ -124,9 +125,10 @@ def _mount(
             )
 
     again = workload_again(suites, script) + which.again()
+    reap_scratch()
     try:
-        with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
-            found = interruption.run(run, Path(folder))
+        with scratch_folder() as folder:
+            found = interruption.run(run, folder)
     except DaemonHungError as error:
         error.hint = f"reactivate measure --deadline {2 * seconds:g}{again}"
         raise

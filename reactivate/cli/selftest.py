@@ -31,24 +31,26 @@ def selftest(
     """
     from contextlib import nullcontext
     from dataclasses import asdict
-    from tempfile import TemporaryDirectory
 
     from reactivate.campaign.selftest import Finding, exit_code
     from reactivate.campaign.selftest import selftest as put_to_the_test
     from reactivate.cli.progress import progress
     from reactivate.cli.table import print_table
+    from reactivate.target.reap import reap_scratch
+    from reactivate.target.scratch import scratch_folder
 
     def tell(what: str) -> None:
         if not as_json:
             talk(f"  {what}", style="dim")
 
     findings: list[Finding] = []
+    reap_scratch()
     # An alert of the planted walk is what must come.
     with (
-        TemporaryDirectory(prefix="reactivate-") if keep is None else nullcontext(keep) as name,
+        scratch_folder() if keep is None else nullcontext(keep) as outer,
         progress(quiet=True) as reporter,
     ):
-        folder = Path(name) / "selftest" if keep is None else keep
+        folder = outer / "selftest" if keep is None else keep
         findings += put_to_the_test(folder, reporter, tell)
     code = exit_code(findings)
     if as_json:

@@ -158,10 +158,10 @@ def tour(
 
     One refusal, its fix and the retry included, in a workspace of its own.
     """
-    import tempfile
+    from reactivate.target.scratch import kept_folder
 
     started = time.monotonic()
-    folder = directory or Path(tempfile.mkdtemp(prefix="reactivate-tour-"))
+    folder = directory or kept_folder("tour")
     narrator = Narrator(folder, keep=example is not None)
     tell(narrator, folder)
     seconds = time.monotonic() - started

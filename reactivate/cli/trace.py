@@ -191,11 +191,12 @@ def _writable(out: Path) -> None:
 
 
 def _run(job: _Job, parts: Sequence[str], top: int, quiet: bool) -> Trace:
-    import tempfile
 
     from reactivate.cli.progress import progress
     from reactivate.run.tracing import Part
     from reactivate.run.tracing import trace as run_trace
+    from reactivate.target.reap import reap_scratch
+    from reactivate.target.scratch import scratch_folder
 
     async def run(folder: Path) -> Trace:
         with progress(quiet=quiet) as reporter:
@@ -209,8 +210,9 @@ def _run(job: _Job, parts: Sequence[str], top: int, quiet: bool) -> Trace:
                 settings={Part(part): job.settings[part] for part in parts},
             )
 
-    with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
-        return interruption.run(run, Path(folder))
+    reap_scratch()
+    with scratch_folder() as folder:
+        return interruption.run(run, folder)
 
 
 def _code(found: Trace, *, asked: bool) -> ExitCode:

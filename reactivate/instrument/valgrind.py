@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -31,6 +29,7 @@ from reactivate.instrument.valgrind_options import ToolSettings
 from reactivate.instrument.workout import Progress, perform
 from reactivate.procfs import memory_mappings
 from reactivate.target.model import Daemon, Wrapper
+from reactivate.target.scratch import scratch_folder
 from reactivate.workload.drive import drive
 
 _VGDB_SECONDS = 60.0
@@ -86,7 +85,7 @@ class Massif:
         """
         bench.reporter.advance(0, len(bench.operations), "starting under massif")
         # Not beside the evidence: massif's monitor takes no blanks in the names of its files.
-        with _workshop() as shop:
+        with scratch_folder() as shop:
             fixed = massif_arguments(shop / "vgdb", self._settings)
             under = _wrapper(self.name, fixed, self._settings)
             async with bench.subject.mounted(under=under) as daemon:
@@ -191,8 +190,8 @@ class Memcheck:
         artifact = bench.subject.build.artifact
         bench.reporter.advance(0, len(bench.operations), "starting under memcheck")
         # Beside the evidence: the file can fill a temporary folder that lies in memory.
-        with _workshop(bench.folder) as shop:
-            xml = shop / "memcheck.xml"
+        xml = bench.folder / "memcheck.xml"
+        try:
             fixed = memcheck_arguments(xml)
             under = _wrapper(self.name, fixed, self._settings)
             async with bench.subject.mounted(under=under) as daemon:
@@ -200,6 +199,8 @@ class Memcheck:
                 _must_be_loaded(artifact, daemon.pid)
             bench.reporter.advance(len(bench.operations), len(bench.operations), "reading")
             report = await trio.to_thread.run_sync(parse_memcheck, xml, artifact)
+        finally:
+            xml.unlink(missing_ok=True)
         data = {
             "schema": 1,
             "instrument": self.name,
@@ -362,13 +363,6 @@ def _version() -> str:
         return valgrind_options.version()
     except ReactivateError:
         return "of unknown version"
-
-
-@contextmanager
-def _workshop(folder: Path | None = None) -> Iterator[Path]:
-    """A folder for what valgrind writes on the way, gone with all in it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="reactivate-valgrind-", dir=folder) as path:
-        yield Path(path).resolve()
 
 
 def _escaped(path: Path) -> str:

@@ -8,7 +8,6 @@ could be green because the instrument is blind.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from reactivate.run.calibrate.programs import Obedient, build
 from reactivate.run.calibrate.record import Calibrated, Calibration
 from reactivate.run.environment import machine, tools
 from reactivate.target.mount import check_fuse
+from reactivate.target.scratch import scratch_folder
 from reactivate.tomlfile import nearest
 from reactivate.workload.drive import drive
 
@@ -90,8 +90,8 @@ async def calibrate(
     names = tuple(name for name in names if not only or name in only)
     reporter.advance(0, len(names), "compiling")
     found: list[Calibrated] = []
-    with tempfile.TemporaryDirectory(prefix="reactivate-") as folder:
-        programs = await build(sources, Path(folder) / "built")
+    with scratch_folder() as folder:
+        programs = await build(sources, folder / "built")
         shop = Shop(
             programs=programs, mounts=mounts, evidence=evidence, configs=configs, twin=Path()
         )

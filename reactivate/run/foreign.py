@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from reactivate.target.death import DaemonDeathError, describe_status, log_tail
 from reactivate.target.model import Build, Daemon, Wrapper
 from reactivate.target.mount import check_fuse
 from reactivate.target.process import KeptProcess, StartError, spawn
+from reactivate.target.scratch import scratch_folder
 from reactivate.target.unmount import abort, force_unmount, unmount
 from reactivate.workload.operation import Operation
 
@@ -115,8 +115,8 @@ class ForeignLauncher:
                 f"something is mounted on {self._mountpoint} already",
                 hint=f"fusermount3 -u {shlex.quote(str(self._mountpoint))}",
             )
-        with tempfile.TemporaryDirectory(prefix="reactivate-") as folder, _reaper_of_orphans():
-            log = Path(folder) / "daemon.log"
+        with scratch_folder() as folder, _reaper_of_orphans():
+            log = folder / "daemon.log"
             process = self._spawn(log, stack_limit_bytes, traced, under)
             self._guard.reset()
             started = _Started(process, log, self._command, self._guard)

@@ -233,7 +233,8 @@ async def _run(
     try:
         process = spawn(
             command,
-            environment={**variables, MARKER: str(folder)},
+            # What a killed compiler leaves goes with the folder.
+            environment={"TMPDIR": str(folder), **variables, MARKER: str(folder)},
             folder=workspace.root.resolve(),
             log=log,
             stack_limit_bytes=None,

@@ -7,10 +7,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from reactivate.errors import BuildError, MissingToolError, UsageError
+from reactivate.target.scratch import scratch_folder
 
 _GIT_SECONDS = 300.0
 _LEFT_OUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
@@ -33,8 +33,8 @@ def compared(top: Path, *arguments: str) -> bytes:
     GIT_OPTIONAL_LOCKS says. Args, returns and errors: see `git`.
     """
     index = Path(top, said(top, "rev-parse", "--git-path", "index"))
-    with tempfile.TemporaryDirectory(prefix="reactivate-index-") as folder:
-        own = Path(folder, "index")
+    with scratch_folder() as folder:
+        own = folder / "index"
         if index.exists():
             shutil.copyfile(index, own)
         return git(top, *arguments, index=own)

@@ -11,7 +11,8 @@ from reactivate import procfs
 from reactivate.evidence import Pid
 from reactivate.target.box_cgroup import NAME_PREFIX, end_members, remove_groups
 from reactivate.target.box_members import end_marked
-from reactivate.target.record import RunRecord, read_record, same_process
+from reactivate.target.record import RECORD_NAME, RunRecord, read_record, same_process
+from reactivate.target.scratch import abandoned
 from reactivate.target.unmount import detach_below, force_unmount, mounts_below, remove_folder
 from reactivate.workspace import Workspace
 
@@ -25,17 +26,51 @@ def reap(workspace: Workspace) -> tuple[str, ...]:
     its start time is the recorded one; a mount only if it lies in the workspace's run folder or
     is recorded there. Never raises for what cannot be removed: it says so.
     """
-    removed: list[str] = []
+    removed = reap_scratch()
     if not workspace.run.is_dir():
-        return ()
+        return tuple(removed)
     if workspace.results.is_symlink() or workspace.run.is_symlink():
-        return (f"{workspace.run} is behind a symbolic link and was left alone",)
+        removed.append(f"{workspace.run} is behind a symbolic link and was left alone")
+        return tuple(removed)
     run = workspace.run.resolve()
     for folder in sorted(path for path in run.iterdir() if _may_be_ours(path)):
         record = read_record(folder)
         if not _owner_runs(folder, record):
             removed += _clean(folder, record)
     return tuple(removed)
+
+
+def reap_scratch() -> list[str]:
+    """Remove temporary folders of killed calls, and daemons and mounts in them; what was there.
+
+    A workspace in one may be another tool's that goes on; then nothing is removed. The folders
+    themselves are not worth a word.
+    """
+    removed: list[str] = []
+    for scratch in abandoned():
+        records = {folder: read_record(folder) for folder in _recorded(scratch.path)}
+        if any(_owner_runs(folder, record) for folder, record in records.items()):
+            continue
+        for folder, record in records.items():
+            removed += _clean(folder, record)
+        removed += [f"unmounted {path}" for path in mounts_below(scratch.path)]
+        detach_below(scratch.path)
+        try:
+            scratch.remove()
+        except OSError as error:
+            removed.append(f"{scratch.path} cannot be removed: {error.strerror}")
+    return removed
+
+
+def _recorded(top: Path) -> list[Path]:
+    """Run folders anywhere in a folder; mounts are not entered: nobody may answer there."""
+    mounted, found = set(mounts_below(top)), []
+    for name, folders, files in os.walk(top):
+        folder = Path(name)
+        folders[:] = [each for each in folders if folder / each not in mounted]
+        if RECORD_NAME in files and _may_be_ours(folder):
+            found.append(folder)
+    return sorted(found)
 
 
 def _may_be_ours(path: Path) -> bool:

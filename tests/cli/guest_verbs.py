@@ -42,7 +42,7 @@ def reactivate(
     folder: Path,
     given: str = "",
     variables: dict[str, str] | None = None,
-    seconds: float = 90,
+    seconds: float = 170,
 ) -> Ended:
     """Run it in a folder, with `given` on standard input."""
     done = subprocess.run(

@@ -8,10 +8,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from reactivate.errors import ExitCode
 from reactivate.ledger import Ledger
@@ -27,7 +29,7 @@ from tests.cli.workspaces import (
     command,
     small,
 )
-from tests.target.daemons import SILENT_MOUNT
+from tests.target.daemons import SILENT_MOUNT, run_late, said
 
 FAST = "mount_timeout_seconds = 1\nstop_timeout_seconds = 1\n"
 
@@ -166,11 +168,17 @@ def test_a_daemon_that(needs_fuse: None, make: Make, manner: str) -> None:
 @pytest.mark.fuse
 @pytest.mark.root
 def test_a_daemon_that_mounts_and_never_answers(
-    needs_fuse: None, needs_root: None, make: Make
+    needs_fuse: None, needs_root: None, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = make(target=target(f'["{sys.executable}", "{{probes}}/silent.py", "{{mountpoint}}"]'))
     here.write("probes/silent.py", SILENT_MOUNT)
     begun(here.workspace, steps=SET_UP)
+    run = here.workspace.run
+
+    def late(main: Callable[..., Awaitable[object]], *given: object) -> object:
+        return run_late(partial(main, *given), lambda: said(run, "mounted and silent"))
+
+    monkeypatch.setattr(trio, "run", late)
     result = here("next")
     assert_told(result, ExitCode.ENVIRONMENT, "mounted and silent")
     assert not list(here.workspace.run.iterdir())

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from reactivate.errors import ExitCode
 from tests.cli.workspaces import Here, small
 from tests.target.fiveways import checkout, git, needs_libfuse
 from tests.target.test_worktree import photograph
+from tests.waiting import until
 
 PLANTED_BYTES = 4096
 TARGET = """\
@@ -97,21 +97,20 @@ def test_the_planted_commit_is_found_also_after_a_kill(
     gate = tmp_path / "gate"
     process = here.process(*options(commits[0], "HEAD"))
 
-    async def killed_in_the_second_build() -> None:
-        """When one commit is on record, builds are made to wait; the next one is killed there."""
-        with trio.fail_after(60):
-            while not states(here):
-                assert process.poll() is None
-                await trio.sleep(0.002)
-            gate.touch()
-            for begun in (here.root / "results" / "bisect").glob("*/build/own/*/begun"):
-                begun.unlink()
-            while not list((here.root / "results" / "bisect").glob("*/build/own/*/begun")):
-                assert process.poll() is None
-                await trio.sleep(0.01)
+    def builds() -> list[Path]:
+        return list((here.root / "results" / "bisect").glob("*/build/own/*/begun"))
 
+    def ended() -> bool:
+        return process.poll() is not None
+
+    # When one commit is on record, builds are made to wait; the next one is killed there.
     try:
-        trio.run(killed_in_the_second_build)
+        until(lambda: states(here) or ended(), "a commit is on record")
+        gate.touch()
+        for begun in builds():
+            begun.unlink()
+        until(lambda: builds() or ended(), "the second build begins")
+        assert not ended()
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()

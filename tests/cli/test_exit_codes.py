@@ -19,7 +19,7 @@ title = "ends"
 artifact = "false"
 [run]
 command = ["false", "{mountpoint}"]
-mount_timeout_seconds = 5
+mount_timeout_seconds = 60
 [[component]]
 id = "vector_storage"
 """

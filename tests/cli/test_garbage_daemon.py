@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 from reactivate.errors import ExitCode
 from reactivate.run import guest
 from reactivate.workload import drive
-from tests.cli.test_hostile_daemon import assert_nothing_left, hostile, library
+from tests.cli.test_hostile_daemon import IMPATIENT, assert_nothing_left, hostile, library
 from tests.cli.workspaces import Here, Make, Result, in_process
 from tests.reliability.leftovers import living_children, mounts, sole_ancestor
+from tests.waiting import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse", "tally")]
 
@@ -70,7 +70,6 @@ def _library_removed() -> Iterator[None]:
 def _short_patience(needs_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     # No daemon dies of its own here: its death need not be waited for.
     monkeypatch.setattr(drive, "_DEATH_SECONDS", 0.05)
-    monkeypatch.setattr(guest, "_FOLDER_SECONDS", 0.5)
 
 
 def garbage(make: Make, word: str) -> Here:
@@ -105,15 +104,17 @@ def test_measure(
     preload = f"LD_PRELOAD={library().with_name('garbage.so')}"
     for name in ("src", "mnt", "temporary"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    if MEASURED[word][0] == _HUNG:
+        monkeypatch.setattr(guest, "_FOLDER_SECONDS", 0.5)
     with sole_ancestor():
         told = in_process(
-            ["measure", "--repeats", "1", "--deadline", "5", "--", "env", f"GARBAGE={word}",
+            ["measure", "--repeats", "1", "--deadline", "60", "--", "env", f"GARBAGE={word}",
              preload, "bindfs", "-f", str(tmp_path / "src"), str(tmp_path / "mnt")],
             capsys,
         )  # fmt: skip
         assert_said(told, *MEASURED[word])
-        assert living_children() == []
+        until(lambda: not living_children(), "all have ended")
     assert mounts(tmp_path) == {}
     assert list((tmp_path / "temporary").iterdir()) == []
     rows = [line for line in told.out.splitlines() if line.startswith("  statfs ")]
@@ -124,6 +125,8 @@ def test_measure(
 def test_next(make: Make, word: str) -> None:
     with sole_ancestor():
         here = garbage(make, word)
+        if STEPPED[word][0] == _HUNG:
+            here.write("configs/instruments.toml", IMPATIENT)
         assert_said(here("next", "--yes", "--until", "blocked"), *STEPPED[word])
         assert_nothing_left(here)
 
@@ -148,5 +151,5 @@ def test_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             capsys,
         )  # fmt: skip
         assert_said(told, _INVALID, "failed with EIO")
-        assert living_children() == []
+        until(lambda: not living_children(), "all have ended")
     assert mounts(tmp_path) == {}

@@ -6,7 +6,6 @@ import functools
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,27 +13,28 @@ import pytest
 
 from reactivate.errors import ExitCode
 from reactivate.target.log_limit import KEPT_BYTES, MOST_BYTES
-from tests.cli.test_interruption import until
 from tests.cli.workspaces import Here, Make, small
 from tests.reliability.leftovers import descendants, living_children, mounts, sole_ancestor
+from tests.waiting import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse")]
 
 _SOURCES = Path(__file__).resolve().parents[2] / "probes" / "groundtruth" / "fuse"
-_QUICK = """\
+QUICK = """\
 [watermark]
 repeats = 1
-deadline_seconds = 0.5
+deadline_seconds = 60
 [memory]
 repeats = 1
-deadline_seconds = 0.5
+deadline_seconds = 60
 [latency]
 repeats = 2
 max_repeats = 2
 warmup = 0
-deadline_seconds = 0.5
+deadline_seconds = 60
 """
-_PATIENCE_SECONDS = 30.0
+IMPATIENT = QUICK.replace("= 60", "= 0.5")
+"""For what does hang: it must not be what only takes its time on a busy machine."""
 
 FUNCTIONS = (
     "mkdir", "rmdir", "unlink", "rename", "truncate", "lstat", "statvfs", "opendir", "open",
@@ -65,7 +65,7 @@ def target(orders: str) -> str:
     return (
         'title = "hostile mirror"\nartifact = "bindfs"\n'
         '[run]\ncommand = ["bindfs", "-f", "{backing}", "{mountpoint}"]\n'
-        "mount_timeout_seconds = 5\nstop_timeout_seconds = 0.5\n"
+        "mount_timeout_seconds = 60\nstop_timeout_seconds = 0.5\n"
         f'[environment]\nLD_PRELOAD = "{library()}"\nHOSTILE = "{orders}"\n'
         'HOSTILE_FOLDER = "{backing}"\n'
         '[[component]]\nid = "vector_storage"\n'
@@ -74,15 +74,13 @@ def target(orders: str) -> str:
 
 def hostile(make: Make, orders: str) -> Here:
     here = make(target=target(orders))
-    here.write("configs/instruments.toml", _QUICK)
+    here.write("configs/instruments.toml", QUICK)
     return here
 
 
 def assert_nothing_left(here: Here) -> None:
-    deadline = time.monotonic() + 5.0
-    while (left := living_children()) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert left == []
+    # What was killed a moment ago may need one to end.
+    until(lambda: not living_children(), f"what runs still ends: {living_children()}")
     assert mounts(here.root) == {}
     assert not here.workspace.run.is_dir() or not list(here.workspace.run.iterdir())
 
@@ -91,11 +89,10 @@ def assert_nothing_left(here: Here) -> None:
 def test_a_daemon_that_hangs_in(needs_root: None, make: Make, function: str) -> None:
     with sole_ancestor():
         here = hostile(make, f"hang={function}")
-        begun = time.monotonic()
+        here.write("configs/instruments.toml", IMPATIENT)
         told = here("next", "--yes", "--until", "blocked")
         assert told.code in (ExitCode.ENVIRONMENT, ExitCode.INCONCLUSIVE), told
         assert "the daemon was killed" in told.err, told
-        assert time.monotonic() - begun < _PATIENCE_SECONDS
         assert_nothing_left(here)
 
 
@@ -117,7 +114,7 @@ def test_a_daemon_under_another_name_is_found_after_a_kill(needs_root: None, mak
         until(lambda: "kworker/0:1" in descendants(process.pid).values(), "it has another name")
         process.kill()
         process.communicate()
-        here.write("configs/instruments.toml", _QUICK)
+        here.write("configs/instruments.toml", QUICK)
         here("next", "--yes")
         assert_nothing_left(here)
 
@@ -153,7 +150,7 @@ def test_a_daemon_that_fills_the_disk_of_the_workspace(
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "t", folder], check=True)
     try:
         here = Here(small(folder / "w", target=target("fill")), capsys)
-        here.write("configs/instruments.toml", _QUICK)
+        here.write("configs/instruments.toml", QUICK)
         told = here("next", "--yes", "--until", "blocked")
         assert told.code in (ExitCode.ENVIRONMENT, ExitCode.LEDGER, ExitCode.INCONCLUSIVE), told
         assert "Traceback" not in told.err

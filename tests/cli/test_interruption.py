@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,20 +16,14 @@ from reactivate.errors import ExitCode
 from reactivate.ledger import AttemptStatus, Ledger
 from reactivate.procfs import fuse_mounts
 from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.fuse
 
-_PATIENCE_SECONDS = 30.0
 LONG = "[watermark]\nrepeats = 1000000\ndeadline_seconds = 100\n"
 SLOW_BUILD = f'{BINDFS}[build]\ncommands = [["sleep", "1000"]]\n'.replace(
     'artifact = "bindfs"', 'artifact = "{build}/never"'
 )
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"in vain: {what}"
 
 
 def running(here: Here) -> bool:
@@ -48,7 +42,7 @@ def processes(here: Here) -> list[str]:
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except (FileNotFoundError, ProcessLookupError):
+            except OSError:
                 continue
             if str(here.root) in line:
                 found.append(line)
@@ -57,8 +51,12 @@ def processes(here: Here) -> list[str]:
 
 def children(pid: int) -> list[str]:
     """Process ids of the children of all threads."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [child for task in tasks for child in task.read_text().split()]
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += (task / "children").read_text().split()
+    return found
 
 
 def assert_nothing_left(here: Here) -> None:
@@ -91,7 +89,7 @@ def test_130_an_interrupted_check_leaves_nothing(
 ) -> None:
     here, process = measuring
     process.send_signal(number)
-    out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     assert json.loads(out)["exit_code"] == ExitCode.INTERRUPTED
     assert err == ""
@@ -111,7 +109,7 @@ def test_130_impatience_does_not_cut_the_cleaning_up_off(
     while process.poll() is None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
-    out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED
     assert json.loads(out)["exit_code"] == ExitCode.INTERRUPTED
     assert err.count("Cleaning up") <= 1
@@ -143,7 +141,7 @@ def test_an_interrupted_tour_lets_its_command_tidy_up(
         until(lambda: running(here) and mounted(here), "the check begins")
         # To the tour alone, as `kill` does; a terminal tells the whole group.
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()
@@ -199,7 +197,7 @@ def test_an_interrupted_build_leaves_no_compiler(needs_fuse: None, make: Make) -
         until(lambda: children(process.pid), "the compiler runs")
         (child,) = children(process.pid)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from guest_verbs import command, environment, reactivate
 from guests import bindfs, left_by, running_bindfs
-from waiting import until
 
 from reactivate.errors import ExitCode
+from reactivate.procfs import fuse_mount_at
 from reactivate.workload.suites import SUITES
+from tests.waiting import PATIENCE_SECONDS, until
 
 fuse = pytest.mark.fuse
 
@@ -109,7 +110,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, needs_fuse: None, options: list[s
     ) as tool:  # fmt: skip
         until(lambda: any((tmp_path / "src").glob("reactivate-*/on-*")))
         tool.send_signal(signal.SIGINT)
-        _, said = tool.communicate(timeout=30)
+        _, said = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 130
     assert "[exit 130]" in said
     assert left_by(tmp_path) == []
@@ -129,17 +130,15 @@ def test_too_short_a_deadline_ends_it_cleanly(tmp_path: Path, needs_fuse: None) 
 
 @fuse
 def test_a_daemon_that_ends_while_we_look(tmp_path: Path, needs_fuse: None) -> None:
-    with (
-        subprocess.Popen(bindfs(tmp_path, "-f")) as daemon,
-        subprocess.Popen(
-            ["sh", "-c", "until mountpoint -q mnt; do :; done; exec \"$@\"", "sh",
-             *command("measure", "--repeats", "100000", "--pid", str(daemon.pid))],
+    with subprocess.Popen(bindfs(tmp_path, "-f")) as daemon:
+        until(lambda: fuse_mount_at(tmp_path / "mnt") is not None, "it is mounted")
+        with subprocess.Popen(
+            command("measure", "--repeats", "100000", "--pid", str(daemon.pid)),
             env=environment(), cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        ) as tool,
-    ):  # fmt: skip
-        until(lambda: any((tmp_path / "src").glob("reactivate-*/on-*")))
-        daemon.kill()
-        _, said = tool.communicate(timeout=30)
+        ) as tool:  # fmt: skip
+            until(lambda: any((tmp_path / "src").glob("reactivate-*/on-*")))
+            daemon.kill()
+            _, said = tool.communicate(timeout=PATIENCE_SECONDS)
         subprocess.run(["fusermount3", "-uz", "mnt"], cwd=tmp_path, check=False)
     assert tool.returncode == 6
     assert "he daemon ended in a way that was not seen during" in said

@@ -18,7 +18,7 @@ name = "suite"
 suite = "posix"
 [limits]
 stack = ["STACK"]
-seconds = 30
+seconds = 60
 """
 OVERFLOWS = SURVIVES.replace("components", 'expect = "overflows"\ncomponents')
 
@@ -113,7 +113,7 @@ def test_2_bad_command_lines(make: Make, arguments: list[str], said: str) -> Non
 
 def test_2_a_bad_scenario_is_refused_with_its_line(make: Make) -> None:
     here = make()
-    here.write("configs/scenarios/odd.toml", SURVIVES.replace("seconds = 30", 'second = "30"'))
+    here.write("configs/scenarios/odd.toml", SURVIVES.replace("seconds = 60", 'second = "30"'))
     done = here("overflow", "--all-scenarios")
     assert done.code == ExitCode.USAGE
     assert "odd.toml:10" in done.err and "seconds" in done.err

@@ -16,7 +16,8 @@ from reactivate.elf.image import open_image
 from reactivate.elf.motion import Follower
 from reactivate.instrument.frames import read_frames
 
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 20.0
+"""Of a processor. What takes quadratic time takes hours."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, list[
 
 def outcome(path: Path, raw: bytes) -> str:
     path.write_bytes(raw)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         table = read_frames(path)
     except BinaryError as error:
@@ -49,7 +50,7 @@ def outcome(path: Path, raw: bytes) -> str:
         assert all(8 <= f.size_bytes <= 1 << 41 for f in table.frames)
         assert all(f.name.isprintable() for f in table.frames)
         result = "read"
-    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert time.process_time() - started < DEADLINE_SECONDS
     return result
 
 
@@ -119,9 +120,9 @@ MONOTONOUS = {
 
 @pytest.mark.parametrize("code", MONOTONOUS.values(), ids=MONOTONOUS.keys())
 def test_monotonous_code_takes_linear_time(code: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     Follower(code, 16, 16).follow(0, len(code))
-    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert time.process_time() - started < DEADLINE_SECONDS
 
 
 def _elf(eh_frame: bytes, code_bytes: int = 0x100000) -> bytes:
@@ -166,10 +167,10 @@ def test_the_handmade_binary_is_read(tmp_path: Path) -> None:
 def test_functions_that_overlap_a_thousandfold_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "overlapping"
     path.write_bytes(_elf(_frames(5000, 0xF0000, b"\x41\x0d\x06")))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BinaryError, match="damaged"):
         read_frames(path)
-    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert time.process_time() - started < DEADLINE_SECONDS
 
 
 def test_addresses_far_apart_do_not_excuse_overlap(tmp_path: Path) -> None:
@@ -178,19 +179,19 @@ def test_addresses_far_apart_do_not_excuse_overlap(tmp_path: Path) -> None:
     raw[120:176] = struct.pack("<IIQQQQQQ", 1, 5, 0, 1 << 60, 0, 64, 64, 4096)
     path = tmp_path / "apart"
     path.write_bytes(raw)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BinaryError, match="damaged"):
         read_frames(path)
-    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert time.process_time() - started < DEADLINE_SECONDS
 
 
 def test_a_table_of_nothing_but_common_parts_takes_linear_time(tmp_path: Path) -> None:
     path = tmp_path / "cies"
     path.write_bytes(_elf(CIE * 50_000 + _frames(0, 0, b"")))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BinaryError, match="tells no frame sizes"):
         read_frames(path)
-    assert time.monotonic() - started < DEADLINE_SECONDS
+    assert time.process_time() - started < DEADLINE_SECONDS
 
 
 def test_a_function_larger_than_any_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from reactivate.errors import MissingToolError
 from reactivate.evidence import Pid
 from reactivate.instrument.bpftrace import bpftrace_availability, tracing
 from reactivate.instrument.probe_files import trace_probe
+from tests.waiting import PATIENCE_SECONDS
 
 TOOL = """
 import os, sys, trio
@@ -69,8 +70,8 @@ def test_it_dies_with_the_tool(bpftrace: None, tmp_path: Path, number: signal.Si
         try:
             assert not has_ended(pidfd, 0)
             process.send_signal(number)
-            process.wait(timeout=10)
-            assert has_ended(pidfd, 10), "bpftrace runs on without its tool"
+            process.wait(timeout=PATIENCE_SECONDS)
+            assert has_ended(pidfd, PATIENCE_SECONDS), "bpftrace runs on without its tool"
         finally:
             os.close(pidfd)
 
@@ -121,7 +122,7 @@ def test_leaving_early_ends_it(bpftrace: None, tmp_path: Path) -> None:
 
     async def main() -> None:
         script = trace_probe("memory_calls.bt")
-        with trio.move_on_after(30) as scope:
+        with trio.move_on_after(PATIENCE_SECONDS) as scope:
             async with tracing(script, (1, 0, 1), tmp_path / "output") as tracer:
                 pids.append(tracer.pid)
                 await tracer.wait_for(lambda: tracer.has_said("begin"))

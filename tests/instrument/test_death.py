@@ -16,6 +16,7 @@ from reactivate.procfs import STACK_GUARD_GAP_BYTES
 from reactivate.target.death import log_tail
 from reactivate.target.model import Fault
 from reactivate.target.process import spawn
+from tests.waiting import PATIENCE_SECONDS
 
 LIMIT = 512 * 1024
 
@@ -35,7 +36,7 @@ def die(
         )
         try:
             await process.begin()
-            assert await process.wait(20)
+            assert await process.wait(PATIENCE_SECONDS)
             return classify(process.returncode(), process.faults(), log_tail(log))
         finally:
             process.release()

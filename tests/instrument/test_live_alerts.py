@@ -21,6 +21,8 @@ from reactivate.instrument.touches import recording
 from reactivate.run.calibrate.orders import Order, calm
 from reactivate.run.calibrate.programs import Obedient, build, limit_bytes
 from reactivate.workload.operation import Operation
+from tests.target.daemons import until
+from tests.waiting import PATIENCE_SECONDS
 
 KIB = 1024
 TOP = 0x7FFE_0000_0000
@@ -36,11 +38,6 @@ def test_warning_and_critical_while_it_runs(
         pytest.skip("bpftrace is not installed")
     said: list[str] = []
 
-    async def until(lines: int) -> None:
-        with trio.fail_after(20):
-            while len(said) < lines:
-                await trio.lowlevel.checkpoint()
-
     async def main() -> None:
         with depths(*arguments) as subject:
             areas = await areas_of(subject.pid)
@@ -53,7 +50,7 @@ def test_warning_and_critical_while_it_runs(
                 for share, lines in ((0.70, 0), (0.80, 1), (0.85, 1), (0.95, 2)):
                     command = f"walk {int(share * limit / FRAME)}"
                     await trio.to_thread.run_sync(subject.do, command)
-                    await until(lines)
+                    await until(lambda: len(said) >= lines, f"{lines} alerts")  # noqa: B023
                     assert subject.lives()
             assert [alert.critical for alert in alerts.raised] == [False, True]
             assert all(alert.depth_bytes > 0.75 * limit for alert in alerts.raised)
@@ -98,7 +95,7 @@ def test_the_reporter_hears_it_before_the_run_is_over(
     reporter, heard = Hearing(), list[bool]()
 
     def wait(folder: Path, repetition: int) -> None:
-        heard.append(reporter.two.wait(20))
+        heard.append(reporter.two.wait(PATIENCE_SECONDS))
 
     deep = Order(name="deep", text=f"block {int(0.95 * limit_bytes())}")
     waiting = Operation(name="waiting", suite="it", opcodes=(), run=wait)

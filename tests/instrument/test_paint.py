@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from known_depth import Program, running
 
 from reactivate import procfs
-from reactivate.evidence import Address, Tid
+from reactivate.evidence import Address, Pid, Tid
 from reactivate.instrument.paint import (
     PATTERNS,
     RED_ZONE_BYTES,
@@ -21,13 +20,26 @@ from reactivate.instrument.paint import (
     scan,
     scan_fresh,
 )
+from tests.waiting import until
+
+
+def reading(pid: Pid, tid: Tid) -> procfs.BlockedCall:
+    """The read(2) that a thread sleeps in, once it does."""
+    calls: list[procfs.BlockedCall] = []
+
+    def blocked() -> bool:
+        call = procfs.task_syscall(pid, tid)
+        calls[:] = [] if call is None or call.number != 0 else [call]
+        return bool(calls)
+
+    until(blocked, "the thread sleeps in read()")
+    return calls[0]
 
 
 def asleep(program: Program) -> ThreadStack:
     """The program's main stack; returns once it sleeps in its read()."""
     tid = Tid(program.pid)
-    while (call := procfs.task_syscall(program.pid, tid)) is None or call.number != 0:
-        os.sched_yield()
+    call = reading(program.pid, tid)
     return ThreadStack(
         tid=tid,
         start_ticks=procfs.thread_start_ticks(program.pid, tid),
@@ -41,8 +53,7 @@ def asleep(program: Program) -> ThreadStack:
 def asleep_worker(program: Program) -> ThreadStack:
     """The same of the program's only worker."""
     tid = procfs.thread_ids(program.pid)[1]
-    while (call := procfs.task_syscall(program.pid, tid)) is None or call.number != 0:
-        os.sched_yield()
+    call = reading(program.pid, tid)
     found = procfs.mapping_containing(procfs.memory_mappings(program.pid), call.sp)
     assert found is not None
     return ThreadStack(

@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from reactivate.procfs import process_start_ticks, process_state
 from reactivate.target import debug_registers
 from reactivate.target.watch import Tracer
 from reactivate.target.watcher import Watcher, clean
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="debug registers are known for x86-64 only"
@@ -68,19 +68,12 @@ def subject(program: Path) -> Iterator[Watched]:
             process.kill()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        os.sched_yield()
-
-
 @contextmanager
 def watch(subject: Watched, folder: Path) -> Iterator[Tracer]:
     tracer = Tracer(subject.pid, subject.addresses, folder, "it")
     tracer.start()
     try:
-        assert tracer.armed.wait(10)
+        assert tracer.armed.wait(PATIENCE_SECONDS)
         assert tracer.failure == ""
         yield tracer
     finally:
@@ -95,15 +88,15 @@ def test_a_watchpoint_is_to_be_had_here() -> None:
 
 def test_watchpoints_come_and_go_under_load(subject: Watched, tmp_path: Path) -> None:
     # A hit that is on its way while the watch ends would kill the process.
-    hits = 0
+    hits = watches = 0
     subject.do("storm")
-    for _ in range(150):
+    while watches < 150 or not hits:
+        watches += 1
         with watch(subject, tmp_path) as tracer:
             pass
         assert tracer.failure == ""
         hits += tracer.hits
     assert subject.lives()
-    assert hits > 0
 
 
 def test_a_thread_that_starts_under_watch_is_watched(subject: Watched, tmp_path: Path) -> None:
@@ -149,7 +142,7 @@ def test_who_was_stopped_by_others_stays_stopped(
     with watch(subject, tmp_path):
         if not before:
             stop()
-    assert process_state(subject.pid) == "T"
+    until(lambda: process_state(subject.pid) == "T", "it is stopped, and not traced")
     os.kill(subject.pid, signal.SIGCONT)
     assert subject.do("touch") == "done"
     assert subject.lives()
@@ -262,7 +255,7 @@ def test_a_killed_watcher_is_cleaned_up_after(subject: Watched, tmp_path: Path) 
     ticks = process_start_ticks(subject.pid)
     watcher = Watcher(subject.pid, ticks, subject.addresses, tmp_path, "it", first=False)
     watcher.start()
-    assert watcher.await_armed(10)
+    assert watcher.await_armed(PATIENCE_SECONDS)
     tracer = debug_registers.seized_by(subject.pid, Tid(subject.pid))
     assert tracer
     os.kill(tracer, signal.SIGKILL)
@@ -276,7 +269,7 @@ def test_another_process_under_that_number_is_not_watched(subject: Watched, tmp_
     ticks = process_start_ticks(subject.pid) + 1
     watcher = Watcher(subject.pid, ticks, subject.addresses, tmp_path, "it", first=False)
     watcher.start()
-    assert watcher.await_armed(10)
+    assert watcher.await_armed(PATIENCE_SECONDS)
     assert watcher.failure == "the process ended"
     watcher.finish()
 
@@ -290,7 +283,7 @@ def left_behind(subject: Watched, folder: Path) -> None:
 
     tracer = Careless(subject.pid, subject.addresses, folder, "it")
     tracer.start()
-    assert tracer.armed.wait(10)
+    assert tracer.armed.wait(PATIENCE_SECONDS)
     tracer.finish()
     until(lambda: debug_registers.seized_by(subject.pid, subject.pid) == 0)
 

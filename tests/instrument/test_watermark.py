@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -182,7 +183,8 @@ def _kill_at(repetition_wanted: int) -> Callable[[Path, int], None]:
 
 def _kill_server_of(mountpoint: Path) -> None:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
+        # Processes of others end meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, NotADirectoryError):
             command = (entry / "cmdline").read_bytes().split(b"\0")
             if os.fsencode(mountpoint) in command and command[0].endswith(b"bindfs"):
                 os.kill(int(entry.name), 9)

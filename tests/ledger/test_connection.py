@@ -221,10 +221,10 @@ def test_a_snapshot_is_one_moment(path: Path) -> None:
         with reader.snapshot():
             assert len(reader.events()) == 1
             writing.start()
-            assert started.wait(20)
+            assert started.wait(60)
             assert len(reader.events()) == 1
             assert not done.is_set()
-        writing.join(20)
+        writing.join(60)
         assert done.is_set()
         assert len(reader.events()) == 2
 

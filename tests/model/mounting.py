@@ -10,17 +10,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBES = ROOT / "probes"
 MODEL = PROBES / "model"
 CONFIG = ROOT / "configs" / "model.toml"
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 def make(
@@ -101,10 +102,8 @@ class Mounted:
             raise
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not is_mounted(self.path):
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, "not mounted before the deadline"
+        until(lambda: is_mounted(self.path) or self.process.poll() is not None, "it is mounted")
+        assert self.process.poll() is None, self.log.read_text()
         os.statvfs(self.path)
 
     def stats(self) -> dict[str, str]:

@@ -4,7 +4,6 @@ import errno
 import math
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -350,17 +349,6 @@ def test_a_wrong_setting_is_refused(section: dict[str, object], message: str) ->
 def test_it_needs_the_store() -> None:
     with pytest.raises(ConfigurationFault, match="search_engine needs vector_storage"):
         SearchEngine(built.library(), {}, {})
-
-
-def test_a_bulk_of_1300_vectors_is_indexed_within_400_milliseconds() -> None:
-    content = built.text(built.vectors(1300, 128, seed=40, gaussian=True))
-    fastest = math.inf
-    for _ in range(3):
-        with searchable() as part:
-            start = time.perf_counter()
-            part.store.closed("a.vec", content)
-            fastest = min(fastest, time.perf_counter() - start)
-    assert fastest < 0.4
 
 
 def test_all_work_is_done_on_the_callers_thread() -> None:

@@ -7,6 +7,7 @@ The next call of the same command goes on, until the campaign is complete.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -30,16 +31,18 @@ from tests.reliability.leftovers import (
     half_written,
     living_children,
     mounts,
+    temporary,
 )
 from tests.reliability.records import Recorded, lost, outcome, read
 from tests.reliability.small_campaign import lay_out
+from tests.waiting import ended, until
 
 _UNDECIDED = {ExitCode.INCONCLUSIVE, ExitCode.ENVIRONMENT}
 _MOST_DISTURBED = 20
 _MOST_STUCK = 4
 _AGAIN = "again"
 _CALL_SECONDS = 600.0
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 20.0
 _LOOK_SECONDS = 0.0005
 _COMPILERS = {"make", "cc", "gcc", "cc1", "as", "ld", "collect2"}
 
@@ -161,7 +164,7 @@ class Killer:
         tally.campaigns += 1
         self._workspace = lay_out(self.folder, whole=self._whole)
         untouched = digest(self.folder / "user")
-        before, owed, running, kills = Recorded(), _Owed(), 0, 0
+        before, owed, running, kills = Recorded(), _Owed(self._temporary), 0, 0
         while True:
             place = self._run(reference) if kills < most_kills else self._run_to_the_end()
             if place == _AGAIN:
@@ -173,7 +176,7 @@ class Killer:
                 # It has recorded something, so it had cleaned up before.
                 for each in owed.still_there(self._workspace):
                     self._wrong(f"{each} is left of an earlier call")
-                owed = _Owed()
+                owed = _Owed(self._temporary)
                 if before.running and before.running[0] in after.running:
                     self._wrong("an attempt that was killed is still on record as running")
             if place is None:
@@ -238,7 +241,7 @@ class Killer:
         process = self._start(strace)
         watch = Watch(process.pid, self._workspace)
         if _wait_for(condition, number, watch, process, seconds):
-            time.sleep(delay)
+            ended(process, seconds=delay)
         elif process.poll() is None:
             place = "time"
         process.kill()
@@ -278,14 +281,14 @@ class Killer:
 
     def _left(self, *, final: bool) -> list[str]:
         """What is there after a call that came to its end; in the end, half written files too."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
         # What was killed a moment ago may need one to end; strace ends after what it traced.
-        while (left := living_children()) and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
+        with contextlib.suppress(AssertionError):
+            until(lambda: not living_children(), seconds=_SETTLE_SECONDS)
+        left = living_children()
         left += mounts(self.folder).values()
         run = self._workspace.run
         left += [f"folder {path.name}" for path in (run.iterdir() if run.is_dir() else ())]
-        left += [f"temporary {path.name}" for path in self._temporary.iterdir()]
+        left += temporary(self._temporary)
         left += [f"control group {path}" for path in control_groups(self._tools)]
         if final:
             left += half_written(self._workspace.root)
@@ -307,7 +310,7 @@ def _wait_for(
 ) -> bool:
     """Whether the condition has become true so many times, before the time or the call was over."""
     deadline, was = time.monotonic() + seconds, True
-    while process.poll() is None and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         if condition is not None:
             watch.look()
             now = condition(watch)
@@ -315,14 +318,17 @@ def _wait_for(
             if number == 0:
                 return True
             was = now
-        time.sleep(_LOOK_SECONDS)
+        if ended(process, seconds=_LOOK_SECONDS):
+            break
     return False
 
 
 class _Owed:
     """What a kill has left, and the next call must remove; each by what makes it unique."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path) -> None:
+        self._folder = temporary
+        self._temporary: set[str] = set()
         self._mounts: dict[tuple[str, str], str] = {}
         self._folders: set[str] = set()
         self._groups: set[Path] = set()
@@ -337,6 +343,9 @@ class _Owed:
         left["mount"] += len(here.keys() - self._mounts.keys())
         left["run folder"] += len(folders - self._folders)
         left["control group"] += len(groups - self._groups)
+        files = set(temporary(self._folder))
+        left["temporary folder"] += len(files - self._temporary)
+        self._temporary |= files
         self._mounts |= here
         self._folders |= folders
         self._groups |= groups
@@ -348,6 +357,7 @@ class _Owed:
         found = [text for mount, text in self._mounts.items() if mount in here]
         found += [f"folder {name}" for name in self._folders if (run / name).exists()]
         found += [f"control group {path}" for path in self._groups if path.exists()]
+        found += sorted(self._temporary & set(temporary(self._folder)))
         return found + sorted(self._processes & set(living_children()))
 
 

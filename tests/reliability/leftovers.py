@@ -100,6 +100,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
 
 
+def temporary(folder: Path) -> list[str]:
+    """What lies in a folder for temporary files."""
+    return [f"temporary {path.name}" for path in folder.iterdir()]
+
+
 def half_written(folder: Path) -> list[str]:
     """Files and folders whose names say that they are temporary."""
     return [

@@ -72,7 +72,7 @@ suite = "posix"
 stack = ["1 MiB"]
 memory = "64 MiB"
 processes = 32
-seconds = 20
+seconds = 60
 
 [faults]
 backing = "full"

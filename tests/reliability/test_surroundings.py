@@ -11,9 +11,10 @@ import pytest
 
 from reactivate.errors import ExitCode
 from reactivate.ledger import AttemptStatus, Ledger
-from tests.cli.test_interruption import LONG, mounted, processes, running, until
+from tests.cli.test_interruption import LONG, mounted, processes, running
 from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun, command, small
 from tests.reliability.leftovers import mounts
+from tests.waiting import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root, pytest.mark.usefixtures("needs_fuse")]
 

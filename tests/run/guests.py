@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from waiting import until
 
 from reactivate.evidence import Pid
 from reactivate.procfs import fuse_mount_at
+from tests.waiting import until
 
 
 def program(name: str, package: str) -> str:

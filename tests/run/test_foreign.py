@@ -11,13 +11,13 @@ import guest_verbs
 import pytest
 import trio
 from guests import bindfs, left_by, program
-from waiting import until
 
 from reactivate.errors import MeasurementError, MountError, UsageError
 from reactivate.procfs import fuse_mount_at, process_runs
 from reactivate.run.foreign import ForeignLauncher
 from reactivate.run.guest import Guest
 from reactivate.target.death import DaemonDeathError
+from tests.waiting import until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
 
@@ -113,8 +113,7 @@ def test_a_daemon_that_dies_is_reported_with_what_it_leaves(tmp_path: Path) -> N
     async def run() -> None:
         async with ForeignLauncher(bindfs(tmp_path, "-f")).mounted() as daemon:
             os.kill(daemon.pid, signal.SIGSEGV)
-            while daemon.alive():
-                await trio.lowlevel.checkpoint()
+            until(lambda: not daemon.alive())
             assert daemon.returncode() == -signal.SIGSEGV
             raise MeasurementError("as instruments do")
 

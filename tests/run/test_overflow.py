@@ -75,7 +75,7 @@ components = []
 name = "initialise"
 [limits]
 stack = ["1 MiB"]
-seconds = 20
+seconds = 60
 """
 
 # Mounts, answers the kernel's INIT, and gives up at the next request.
@@ -98,7 +98,7 @@ title = "gives up"
 artifact = "SOURCE"
 [run]
 command = ["{python}", "SOURCE", "{mountpoint}"]
-mount_timeout_seconds = 10
+mount_timeout_seconds = 60
 """
 
 

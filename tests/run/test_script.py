@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from waiting import until
 
 from reactivate.errors import UsageError
 from reactivate.evidence import Pid
 from reactivate.procfs import process_runs
 from reactivate.run.script import script_operation
+from tests.waiting import until
 
 
 def script(folder: Path, text: str) -> Path:
@@ -22,7 +22,7 @@ def script(folder: Path, text: str) -> Path:
 
 def test_it_runs_in_its_folder_and_knows_its_repetition(tmp_path: Path) -> None:
     operation = script_operation(
-        script(tmp_path, "echo $REACTIVATE_REPETITION > said"), deadline_seconds=10
+        script(tmp_path, "echo $REACTIVATE_REPETITION > said"), deadline_seconds=60
     )
     folder = tmp_path / "in"
     folder.mkdir()
@@ -32,7 +32,7 @@ def test_it_runs_in_its_folder_and_knows_its_repetition(tmp_path: Path) -> None:
 
 
 def test_its_failure_is_the_operations_with_its_words(tmp_path: Path) -> None:
-    failing = script_operation(script(tmp_path, "echo no room >&2; exit 3"), deadline_seconds=10)
+    failing = script_operation(script(tmp_path, "echo no room >&2; exit 3"), deadline_seconds=60)
     with pytest.raises(OSError, match=r"exited with status 3: no room"):
         failing.run(tmp_path, 0)
 
@@ -46,7 +46,7 @@ def test_what_never_ends_is_ended_with_all_that_it_started(tmp_path: Path) -> No
 def test_what_is_left_running_ends_with_it(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     leaving = script_operation(
-        script(tmp_path, f"mkfifo {fifo}; cat {fifo} & echo $! > pid"), deadline_seconds=10
+        script(tmp_path, f"mkfifo {fifo}; cat {fifo} & echo $! > pid"), deadline_seconds=60
     )
     leaving.run(tmp_path, 0)
     pid = int((tmp_path / "pid").read_text())

@@ -3,16 +3,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 
 from reactivate.errors import ExitCode
+from reactivate.procfs import fuse_mount_at
 from reactivate.run.target_check import TargetCheck, check_target
 from reactivate.target.model import TargetSpec
 from reactivate.workspace import Workspace
-from tests.target.daemons import STUBBORN
+from tests.target.daemons import STUBBORN, run_late
 from tests.target.fiveways import (
     WAYS,
     WITNESSES,
@@ -22,6 +24,7 @@ from tests.target.fiveways import (
     text,
     written,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("needs_fuse")]
 
@@ -34,11 +37,15 @@ DIFFERS = {
 }
 
 
-def checked(spec: TargetSpec, root: Path) -> TargetCheck:
+def checked(
+    spec: TargetSpec, root: Path, *, late: Callable[[], object] | None = None
+) -> TargetCheck:
+    """What the check finds; `late`: what must have happened before any time is over."""
+
     async def main() -> TargetCheck:
         return await check_target(spec, Workspace(root), lambda _: None)
 
-    return trio.run(main)
+    return trio.run(main) if late is None else run_late(main, late)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -67,8 +74,8 @@ title = "mirror"
 artifact = "bindfs"
 [run]
 command = {command}
-mount_timeout_seconds = 1
-stop_timeout_seconds = 1
+mount_timeout_seconds = {mount_seconds}
+stop_timeout_seconds = {stop_seconds}
 {more}
 """
 MOUNTS = '["bindfs", "-f", "{backing}", "{mountpoint}"]'
@@ -79,9 +86,20 @@ def needs_bindfs() -> None:
         pytest.skip("bindfs is not installed (Debian package bindfs)")
 
 
-def mirror(root: Path, *, command: str = MOUNTS, more: str = "") -> TargetCheck:
+def mirror(
+    root: Path,
+    *,
+    command: str = MOUNTS,
+    more: str = "",
+    mount_seconds: float = PATIENCE_SECONDS,
+    stop_seconds: float = PATIENCE_SECONDS,
+    late: Callable[[], object] | None = None,
+) -> TargetCheck:
     needs_bindfs()
-    return checked(written(root, MIRROR.format(command=command, more=more)), root)
+    text = MIRROR.format(
+        command=command, more=more, mount_seconds=mount_seconds, stop_seconds=stop_seconds
+    )
+    return checked(written(root, text), root, late=late)
 
 
 def component(name: str, number: int, witness: str) -> str:
@@ -133,7 +151,9 @@ def test_a_switch_that_switches_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_daemon_that_does_not_do_as_it_should(tmp_path: Path, command: str, words: str) -> None:
-    found = mirror(tmp_path, command=command)
+    # Only what never mounts is not waited for.
+    hangs = "sleep 1000" in command
+    found = mirror(tmp_path, command=command, mount_seconds=1 if hangs else PATIENCE_SECONDS)
     assert found.exit_code is ExitCode.ENVIRONMENT
     assert found.problem is not None
     assert words in found.problem.what
@@ -145,7 +165,10 @@ def test_a_daemon_that_mounts_elsewhere(tmp_path: Path) -> None:
     script = f"exec bindfs -f $1 {elsewhere}"
     try:
         found = mirror(
-            tmp_path, command=f'["sh", "-c", "{script}", "sh", "{{backing}}", "{{mountpoint}}"]'
+            tmp_path,
+            command=f'["sh", "-c", "{script}", "sh", "{{backing}}", "{{mountpoint}}"]',
+            mount_seconds=1,
+            late=lambda: fuse_mount_at(elsewhere) is not None,
         )
     finally:
         subprocess.run(["fusermount3", "-uzq", str(elsewhere)], check=False)
@@ -172,7 +195,11 @@ def test_a_daemon_that_does_not_end_or_does_not_answer(tmp_path: Path, lists: bo
     if lists:
         text = text.replace("    elif opcode not in", f"{LISTS}    elif opcode not in")
     source.write_text(text)
-    found = mirror(tmp_path, command=f'["{sys.executable}", "{source}", "{{mountpoint}}"]')
+    found = mirror(
+        tmp_path,
+        command=f'["{sys.executable}", "{source}", "{{mountpoint}}"]',
+        stop_seconds=1,
+    )
     assert found.exit_code is ExitCode.ENVIRONMENT
     if lists:
         assert found.life is not None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 
 import pytest
 from known_depth import running
-from waiting import until
 
 from reactivate.errors import PrivilegeError
 from reactivate.evidence import Pid
 from reactivate.instrument.stackwatch import StackWatch
 from reactivate.procfs import PAGE_BYTES, main_stack
 from reactivate.run.watching import Level, StackLevel, StackView
+from tests.waiting import until
 
 
 def level_of(view: StackView, *, main: bool) -> StackLevel:
@@ -84,17 +83,6 @@ def test_a_thread_that_runs_has_no_stack_pointer_to_show() -> None:
 
             until(running_now)
         process.kill()
-
-
-def test_looking_costs_little_of_a_processor() -> None:
-    """`watch` once a second must stay below 5 % of one core."""
-    with running("depth", "pthread") as program, StackView(program.pid) as view:
-        view.look()
-        begin = time.process_time()
-        for _ in range(100):
-            view.look()
-        per_look = (time.process_time() - begin) / 100
-    assert per_look < 0.01
 
 
 def test_the_end_of_the_process_is_seen() -> None:

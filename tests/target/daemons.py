@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
+import outcome
 import pytest
 import trio
+from trio.testing import MockClock
 
 from reactivate import procfs
 from reactivate.target.model import Build, TargetSpec
 from reactivate.target.mount import TargetLauncher
 from reactivate.workspace import Workspace
+from tests.waiting import PATIENCE_SECONDS
+
+_T = TypeVar("_T")
+_run = trio.run
 
 BINDFS = ("bindfs", "-f", "{backing}", "{mountpoint}")
 
@@ -61,8 +71,8 @@ def launcher(
     root: Path,
     command: tuple[str, ...],
     *,
-    mount_seconds: float = 10.0,
-    stop_seconds: float = 2.0,
+    mount_seconds: float = PATIENCE_SECONDS,
+    stop_seconds: float = 20.0,
     environment: dict[str, str] | None = None,
     mountpoint: Path | None = None,
 ) -> TargetLauncher:
@@ -72,7 +82,7 @@ def launcher(
         path=root / "test.toml",
         title="test",
         build=(),
-        build_timeout_seconds=10.0,
+        build_timeout_seconds=PATIENCE_SECONDS,
         artifact=command[0],
         run=command,
         environment=environment or {},
@@ -106,9 +116,43 @@ def assert_nothing_left(root: Path) -> None:
     assert [m for m in procfs.fuse_mounts() if m.mountpoint.is_relative_to(root.resolve())] == []
 
 
-async def until(condition: object, seconds: float = 10.0) -> None:
-    """Wait for a condition, at most so long."""
-    assert callable(condition)
-    with trio.fail_after(seconds):
-        while not condition():
+async def until(
+    condition: Callable[[], object], what: str = "", *, seconds: float = PATIENCE_SECONDS
+) -> None:
+    """As `tests.waiting.until`, while other tasks go on."""
+    ends = trio.current_time() + seconds
+    while not condition():
+        assert trio.current_time() < ends, f"not within {seconds:g} s: {what or 'the condition'}"
+        with trio.move_on_after(0.002):
+            await trio.Event().wait()
+
+
+def said(run: Path, words: str) -> bool:
+    """Whether the log of a daemon that runs has these words; `run`: the workspace's."""
+    return any(words in log.read_text() for log in run.glob("*/daemon.log"))
+
+
+def run_late(main: Callable[[], Awaitable[_T]], happened: Callable[[], object]) -> _T:
+    """Run a test in which a time must be over, but not before something has happened.
+
+    Until then trio's clock hardly moves, then it jumps: how fast the machine is does not matter.
+    """
+    clock = MockClock(rate=0.01)
+
+    async def whole() -> _T:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hasten)
+            result = await outcome.acapture(main)
+            nursery.cancel_scope.cancel()
+        return result.unwrap()
+
+    async def hasten() -> None:
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while not happened():
+            assert time.monotonic() < ends, "what must come first has not come"
             await trio.lowlevel.checkpoint()
+            select.select([], [], [], 0.001)
+        clock.jump(PATIENCE_SECONDS)
+        clock.rate = 1.0
+
+    return _run(whole, clock=clock)

@@ -30,6 +30,7 @@ from tests.target.daemons import (
     python_daemon,
     until,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -243,8 +244,6 @@ class TestWhatADaemonStarts:
                 assert len(marked(folder)) > 10
                 assert daemon.alive()
                 assert daemon.box_report().processes_limited
-                begun = trio.current_time()
-            assert trio.current_time() - begun < 5
             assert marked(folder) == frozenset()
 
         trio.run(main)
@@ -266,11 +265,14 @@ class TestWhatADaemonStarts:
 
     def test_a_stopped_daemon_ends_at_once(self, tmp_path: Path) -> None:
         async def main() -> None:
-            async with launcher(tmp_path, BINDFS, stop_seconds=20).mounted() as daemon:
+            async with launcher(
+                tmp_path, BINDFS, stop_seconds=PATIENCE_SECONDS
+            ).mounted() as daemon:
                 os.kill(daemon.pid, signal.SIGSTOP)
                 await until(lambda: procfs.process_state(daemon.pid) == "T")
                 begun = trio.current_time()
-            assert trio.current_time() - begun < 2
+            # It was not waited for.
+            assert trio.current_time() - begun < PATIENCE_SECONDS
             assert daemon.returncode() == -signal.SIGKILL
 
         trio.run(main)

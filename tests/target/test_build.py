@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from reactivate.target.build import build, order_components
 from reactivate.target.config import load_target
 from reactivate.target.model import ComponentSwitch, TargetSpec
 from reactivate.workspace import Workspace
-from tests.target.daemons import until
+from tests.target.daemons import run_late, until
 
 COMPONENTS = (
     ComponentSwitch(id="storage", needs=(), witness=""),
@@ -28,7 +29,7 @@ def target(tmp_path: Path, script: str, **changes: object) -> TargetSpec:
         path=tmp_path / "test.toml",
         title="Test",
         build=(("sh", "-c", script, "sh", "{build}", "{components}"),),
-        build_timeout_seconds=20.0,
+        build_timeout_seconds=60.0,
         artifact="{build}/artifact",
         run=("true", "{mountpoint}"),
         environment={"OWN": "{probes}", "LATER": "{mountpoint}"},
@@ -139,17 +140,19 @@ def test_no_artifact(tmp_path: Path) -> None:
 
 
 def test_a_slow_build_is_killed_with_all_it_started(tmp_path: Path) -> None:
-    script = "sleep 1000 & echo $! > $1/pid; wait"
+    script = "sleep 1000 & echo $! > $1/part; mv $1/part $1/pid; wait"
     spec = target(tmp_path, script, build_timeout_seconds=0.5)
+    pidfile = Workspace(tmp_path).builds / "test" / "minimal" / "pid"
     with pytest.raises(BuildError, match=r"not finished after 0\.5 s"):
-        trio.run(build, spec, Workspace(tmp_path), ())
-    assert_ended(Workspace(tmp_path).builds / "test" / "minimal" / "pid")
+        run_late(partial(build, spec, Workspace(tmp_path), ()), pidfile.exists)
+    assert_ended(pidfile)
 
 
 def test_a_cancelled_build_is_killed_with_all_it_started(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     pidfile = workspace.builds / "test" / "minimal" / "pid"
-    spec = target(tmp_path, "sleep 1000 & echo $! > $1/part; mv $1/part $1/pid; wait")
+    script = "touch $TMPDIR/left; echo $TMPDIR > $1/temporary; sleep 1000 & "
+    spec = target(tmp_path, script + "echo $! > $1/part; mv $1/part $1/pid; wait")
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -159,6 +162,9 @@ def test_a_cancelled_build_is_killed_with_all_it_started(tmp_path: Path) -> None
 
     trio.run(main)
     assert_ended(pidfile)
+    temporary = Path(pidfile.with_name("temporary").read_text().strip())
+    assert temporary.parent == workspace.run.resolve()
+    assert list(workspace.run.iterdir()) == []
 
 
 def assert_ended(pidfile: Path) -> None:

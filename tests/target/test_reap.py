@@ -12,6 +12,7 @@ from reactivate.evidence import Pid
 from reactivate.target.reap import reap
 from reactivate.target.record import RECORD_NAME, read_record, write_record
 from reactivate.workspace import Workspace
+from tests.waiting import PATIENCE_SECONDS
 
 DEAD = 2**22 - 1
 """No process has this number on a machine that is not about to run out of them."""
@@ -48,7 +49,7 @@ def test_a_process_that_was_left_is_ended(tmp_path: Path, sleeper: subprocess.Po
     ticks = procfs.process_start_ticks(Pid(sleeper.pid))
     record(workspace.run / "1-x", sleeper.pid, ticks)
     assert reap(workspace) == (f"ended pid {sleeper.pid}: sleep 1000",)
-    assert sleeper.wait(timeout=10) == -9
+    assert sleeper.wait(timeout=PATIENCE_SECONDS) == -9
     assert list(workspace.run.iterdir()) == []
 
 

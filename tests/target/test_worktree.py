@@ -21,6 +21,7 @@ from reactivate.target.reap import reap
 from reactivate.target.source import prepare
 from reactivate.workspace import Workspace
 from tests.target.fiveways import ROOT, git, written
+from tests.waiting import until
 
 PATCH = """\
 --- a/core.c
@@ -196,8 +197,8 @@ def test_a_checkout_of_another_user_is_not_called_none(
 def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     # The build says that it has begun and then waits for its end.
-    a_target(root, user, "echo torn > $1/core.c; sleep 1000 & echo $! > $2/part; "
-             "mv $2/part $2/begun; wait")  # fmt: skip
+    a_target(root, user, "echo torn > $1/core.c; touch $TMPDIR/left; sleep 1000 & "
+             "echo $! > $2/part; mv $2/part $2/begun; wait")  # fmt: skip
     before = photograph(user)
     code = (
         "import trio; from pathlib import Path; from reactivate.workspace import Workspace;"
@@ -209,14 +210,9 @@ def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     begun = root / "results" / "build" / "own" / "numbers" / "begun"
 
-    async def until_begun() -> None:
-        with trio.fail_after(20):
-            while not begun.exists():
-                assert process.poll() is None
-                await trio.sleep(0.01)
-
     try:
-        trio.run(until_begun)
+        until(lambda: begun.exists() or process.poll() is not None, "the build begins")
+        assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -226,6 +222,7 @@ def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path
     assert process_runs(sleeper)
     assert reap(Workspace(root))
     assert not process_runs(sleeper)
+    assert list(Workspace(root).run.iterdir()) == []
     # The next build starts from the user's state, not from what the killed one left.
     written(root, BUILD.format(source=user, script="cp $1/core.c $2/core"))
     from reactivate.target.config import load_target

@@ -33,12 +33,12 @@ def launcher(root: Path) -> TargetLauncher:
     )
 
 
-def wrapper(*prefix: str, seconds: float = 10.0) -> Wrapper:
+def wrapper(*prefix: str, seconds: float = 60.0) -> Wrapper:
     return Wrapper(
         prefix=prefix,
         environment={"INSIDE": "yes"},
         mount_timeout_seconds=seconds,
-        stop_timeout_seconds=10.0,
+        stop_timeout_seconds=60.0,
     )
 
 

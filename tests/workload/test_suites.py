@@ -111,7 +111,7 @@ def test_every_repetition_causes_the_opcodes_it_names(tmp_path: Path) -> None:
 
     async def main() -> int:
         async with launcher(tmp_path, BINDFS).mounted() as daemon:
-            await drive(daemon, everything, daemon, deadline_seconds=30, doing="everything")
+            await drive(daemon, everything, daemon, deadline_seconds=60, doing="everything")
             return daemon.connection
 
     with requests() as trace:

@@ -52,7 +52,7 @@ async def answers(workspace: Workspace, components: tuple[str, ...]) -> dict[str
         for name, witness in WITNESSES.items():
             try:
                 said[name] = await drive(
-                    daemon, witness, daemon.mountpoint, deadline_seconds=30, doing=name
+                    daemon, witness, daemon.mountpoint, deadline_seconds=60, doing=name
                 )
             except ComponentNotEnabledError as error:
                 assert name in error.what

@@ -130,7 +130,7 @@ def test_a_fault_that_never_came_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_callers_are_really_side_by_side() -> None:
-    together = threading.Barrier(5, timeout=10)
+    together = threading.Barrier(5, timeout=60)
     in_parallel(lambda _: together.wait() and None, 5)
 
 
