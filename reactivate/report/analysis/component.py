@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from reactivate.evidence import Check, Role
 from reactivate.ledger.records import AttemptRecord
+from reactivate.report.analysis.by_hand import by_hand_section
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.frames import frames_section
 from reactivate.report.analysis.markup import code, prose, table
 from reactivate.report.analysis.refusals import refusal_section, verdict_section
 from reactivate.report.analysis.requests import requests_section
+from reactivate.report.analysis.scenarios import read_by_hand, scenario_deaths
 from reactivate.report.analysis.shape import PhaseShape, Shape, latest
 from reactivate.report.analysis.values import (
     Values,
@@ -55,6 +57,8 @@ def component_analysis(evidence: Evidence, shape: Shape, name: str) -> str:
     traced = Values(reader, attempts[Check.TRACE])
     lines += requests_section(evidence, traced, f"{name} has no finished trace check")
     lines += crosscheck_section(evidence, traced)
+    by_hand = [each for each in read_by_hand(evidence) if name in each.components]
+    lines += by_hand_section(evidence, by_hand, scenario_deaths(by_hand))
     lines += overhead_section(evidence)
     return "\n".join([*lines, *evidence.section()])
 

@@ -15,7 +15,7 @@ from reactivate.files import replace_file, replace_files
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import prose
 from reactivate.report.analysis.reader import LedgerReader
-from reactivate.report.analysis.scenarios import read_scenarios
+from reactivate.report.analysis.scenarios import read_by_hand, read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
 from reactivate.report.decision_log import file_name
 from reactivate.report.html.facts import Facts
@@ -185,7 +185,7 @@ def _files(facts: Facts, component: str) -> dict[str, str]:
         compared = picture_of(facts, each)
         if compared is not None:
             found[f"refused-{each.decision.number:04}-{each.decision.phase}"] = compared
-    for scenario in read_scenarios(facts.evidence):
+    for scenario in (*read_scenarios(facts.evidence), *read_by_hand(facts.evidence)):
         if scenario.newest and component in ("", scenario.attempt.phase):
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
