@@ -29,6 +29,9 @@ _DIGITS: Final = 12
 MERGED_PHASES: Final = f"phase GLOB '{_PREFIX}*.*'"
 """SQL that holds for attempts that were merged."""
 
+OTHER_PHASES: Final = f"({MERGED_PHASES} OR phase = '{BY_HAND}')"
+"""SQL that holds for attempts that are not the campaign's own: merged, or run by hand."""
+
 
 def origin_of(phase: str) -> str:
     """The campaign that an attempt of this phase was merged from, "" for this ledger's own."""

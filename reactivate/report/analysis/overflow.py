@@ -77,7 +77,8 @@ def _death_section(evidence: Evidence, deaths: Sequence[Death]) -> list[str]:
     unwanted = [death for death in deaths if not death.provoked]
     lines += [
         f"{len(deaths):,} on record, {len(deaths) - len(unwanted):,} of them asked for: "
-        "below the smallest stack, or by a scenario that expects them.",
+        "below the smallest stack, or by a scenario that expects them. "
+        f"{sum(death.by_hand for death in deaths):,} of all were provoked by hand.",
         "",
     ]
     ordered = [*unwanted, *(death for death in deaths if death.provoked)]
