@@ -44,7 +44,7 @@ ALL = Wanted(component="vector_storage", overflow=True)
 def campaigns(tmp_path_factory: pytest.TempPathFactory) -> list[Workspace]:
     """Two campaigns in the middle; to be copied."""
     made = []
-    for seed, steps in ((1, 13), (2, 14)):
+    for seed, steps in ((1, 13), (2, 6)):
         workspace = workspace_for(tmp_path_factory.mktemp("campaigns") / f"w{seed}")
         go_on(workspace, seed, steps=steps, worst=seed == 2)
         made.append(workspace)
@@ -106,15 +106,14 @@ def test_no_state_verdict_or_reference_moves(
     provoke(own, expect=Expectation.OVERFLOWS, components=[])
     assert standing(own) == standing(alone), "not even the time at which it moved last"
     # Nor does what is decided and measured from here on.
-    for seed in (7, 8):
-        for workspace in (own, alone):
-            go_on(workspace, seed, steps=4)
-        assert moved(own) == moved(alone)
-        provoke(own)
-        assert moved(own) == moved(alone)
+    for workspace in (own, alone):
+        go_on(workspace, 7, steps=4)
+    assert moved(own) == moved(alone)
+    provoke(own)
+    assert moved(own) == moved(alone)
     with Ledger.open(own.ledger, writer=False) as ledger:
         hand = [a for a in ledger.attempts() if by_hand(a.phase)]
-        assert len(hand) == 4
+        assert len(hand) == 3
         for attempt in hand:
             assert not ledger.measurements(attempt.id) and not ledger.judgements(attempt.id)
 
