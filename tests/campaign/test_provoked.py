@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -168,6 +169,25 @@ def test_the_note_says_what_was_seen_and_names_every_file(own: Workspace) -> Non
     assert (attempt.phase, attempt.outcome) == (BY_HAND, "unexpected")
     assert environment["artifact_sha256"] == "b" * 64
     assert {"kernel", "tools", "commit", "configuration_sha256"} <= environment.keys()
+
+
+def test_the_documented_members_are_the_recorded_ones(own: Workspace, project_root: Path) -> None:
+    provoke(own)
+    (event,) = notes(own)
+    note: Any = event.data
+    page = (project_root / "docs" / "exports.md").read_text(encoding="utf-8")
+    rows = page.partition("| member of `data` | |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    cells = [row.strip("| ").split(" | ", 1) for row in rows]
+    members = {name for first, _ in cells for name in re.findall(r"`(\w+)`", first)}
+    assert members | {"about", "schema"} == note.keys()
+    inner = {first.strip("`"): set(re.findall(r"`(\w+)`", text)) for first, text in cells}
+    died = note["steps"][1]
+    told = died.keys() | died["death"].keys() | died["classification"].keys()
+    assert inner["steps"] == told | {"not_measured"}
+    assert inner["growth"] == note["growth"][0].keys()
+    assert inner["least"] == note["least"].keys()
+    assert inner["files"] == note["files"][0].keys()
+    assert f"`schema` in the data is {provoked.SCHEMA}" in page
 
 
 def test_scenarios_of_one_call_do_not_claim_each_others_files(own: Workspace) -> None:
@@ -379,4 +399,3 @@ def test_the_log_and_the_report_of_the_campaign_are_as_before(
     page = (own.results / "report" / "index.html").read_text()
     assert "a run by hand, which counts for no gate" in page
     assert "walk × 966" in page
-    assert provoked.SCHEMA == 1
