@@ -206,8 +206,12 @@ def provoke(
     components: Sequence[str] = ("vector_storage",),
     expect: Expectation = Expectation.SURVIVES,
     dies: bool = True,
+    folder: Path | None = None,
 ) -> Path:
     """Put a scenario on record that nobody ran by hand: one step survives, the other dies.
+
+    Args:
+        folder: of an earlier one, if they are of one call.
 
     Returns:
         The folder of its evidence.
@@ -215,7 +219,7 @@ def provoke(
     spec = load_target(target_path(workspace, workspace.settings().target))
     shipped = load_scenarios(workspace.configs)
     scenario = replace(find_scenario(shipped, name), components=tuple(components), expect=expect)
-    folder = results_folder(workspace)
+    folder = folder or results_folder(workspace)
     build = Build(
         components=tuple(components),
         artifact=folder / "daemon",
