@@ -190,14 +190,19 @@ def _read(path: Path) -> _Recorded:
 
 
 def _evidence(workspace: Workspace, recorded: _Recorded) -> Iterator[Finding]:
+    read: dict[str, dict[str, ArtifactRecord]] = {}
     for attempt, records in recorded.files:
         if not records:
             continue
-        folder = workspace.results / attempt.folder
-        try:
-            there = {record.path: record for record in record_artifacts(folder)}
-        except ReactivateError as error:
-            raise LedgerError(error.what, why=error.why, hint=error.hint) from error
+        # Scenarios that were run together by hand share a folder: it is read once.
+        if attempt.folder not in read:
+            folder = workspace.results / attempt.folder
+            try:
+                found_there = record_artifacts(folder)
+            except ReactivateError as error:
+                raise LedgerError(error.what, why=error.why, hint=error.hint) from error
+            read[attempt.folder] = {record.path: record for record in found_there}
+        there = read[attempt.folder]
         for record in records:
             found = there.get(record.path)
             if found is not None and found.sha256 == record.sha256:

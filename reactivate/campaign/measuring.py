@@ -110,20 +110,25 @@ def stage_of(checklist: Checklist, phase_id: str) -> Stage:
 def environment_of(ground: Ground, phase: Phase, build: Build | None) -> dict[str, JSON]:
     """What a result of this phase depends on. Evidence is stale when any of it changes."""
     return {
+        **surroundings(ground.workspace, ground.spec, build),
+        "checklist_sha256": ground.checklist.sha256,
+        "phase_sha256": phase.sha256,
+    }
+
+
+def surroundings(workspace: Workspace, spec: TargetSpec, build: Build | None) -> dict[str, JSON]:
+    """Machine, tools, target and build: what any result depends on, whatever asked for it."""
+    return {
         **machine(),
         "tools": dict(tools()),
         "tool_files": dict(tool_files()),
-        "target": ground.spec.name,
-        "checklist_sha256": ground.checklist.sha256,
-        "phase_sha256": phase.sha256,
+        "target": spec.name,
         "components": [] if build is None else list(build.components),
         "artifact_sha256": "" if build is None else build.artifact_sha256,
         "configuration_sha256": "" if build is None else build.configuration_sha256,
         "commit": "" if build is None else build.commit,
         "source_sha256": "" if build is None else build.source_sha256,
-        "inputs_sha256": ""
-        if build is None
-        else inputs_sha256(ground.spec, ground.workspace, build.components),
+        "inputs_sha256": "" if build is None else inputs_sha256(spec, workspace, build.components),
     }
 
 

@@ -34,6 +34,7 @@ from reactivate.ledger.origin import (
     event_digest,
     origin_of,
 )
+from reactivate.ledger.provoked import provoked_notes
 from reactivate.ledger.records import (
     JSON,
     ArtifactRecord,
@@ -112,6 +113,7 @@ class _Theirs:
             measurements=self.reader.measurements(attempt.id),
             judgements=self.reader.judgements(attempt.id),
             artifacts=self.reader.artifacts(attempt.id),
+            notes=tuple(e.data for e in provoked_notes(self.reader, attempt.id)),
         )
 
 

@@ -18,7 +18,7 @@ from reactivate.checklist.model import Checklist, Phase
 from reactivate.checklist.parse import load
 from reactivate.errors import ExitCode
 from reactivate.evidence import Check, Measurement, Verdict
-from reactivate.ledger.origin import MERGE, origin_of
+from reactivate.ledger.origin import MERGE, by_hand, origin_of
 from reactivate.ledger.records import AttemptStatus, Event
 from reactivate.ledger.store import Ledger
 from reactivate.workspace import Workspace
@@ -73,8 +73,12 @@ def _status(
 
 
 def _since(events: Sequence[Event]) -> str:
-    """When the campaign last moved; what was merged into its ledger is no move of it."""
-    own = (e for e in reversed(events) if not origin_of(e.phase) and e.data.get("about") != MERGE)
+    """When the campaign last moved; what was merged or run by hand is no move of it."""
+    own = (
+        event
+        for event in reversed(events)
+        if not (origin_of(event.phase) or by_hand(event.phase) or event.data.get("about") == MERGE)
+    )
     newest = next(own, None)
     return "" if newest is None else newest.at[11:16] + " UTC"
 

@@ -13,7 +13,7 @@ from reactivate.cli.console import emit_json, talk
 from reactivate.cli.light import add_verb
 from reactivate.cli.state import State
 
-_FORMATS = ("json", "csv", "prometheus", "folded")
+_FORMATS = ("json", "csv", "prometheus", "folded", "provoked")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,8 @@ def export(
     """Write the ledger in another form.
 
     json is everything, csv every measurement, prometheus the newest values, folded the newest
-    call chains weighted by bytes. Nothing is measured, and nothing in the workspace changes.
+    call chains weighted by bytes, provoked a CSV of the scenarios that were run by hand. Nothing is
+    measured, and nothing in the workspace changes.
     """
     from reactivate.errors import UsageError
     from reactivate.report.analysis.markup import visible

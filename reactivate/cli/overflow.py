@@ -14,10 +14,9 @@ from reactivate.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from reactivate.run.overflow.result import ScenarioResult
-    from reactivate.run.overflow.session import Plan
+    from reactivate.run.overflow.session import Plan, Ran
     from reactivate.target.model import TargetSpec
     from reactivate.workload.scenario import Scenario
     from reactivate.workspace import Workspace
@@ -56,8 +55,9 @@ def overflow(
     """Run overflow scenarios on the real, mounted daemon.
 
     Scenarios are files in configs/scenarios. Every mount has limits on stack, memory, processes
-    and time; a death is explained by signal, fault address and call chain. Ends with 3 if a step
-    did not end as its scenario expects, with 5 if one could not be judged.
+    and time; a death is explained by signal, fault address and call chain. What was seen goes into
+    the ledger with its evidence, marked as run by hand: analyses show it, no gate counts it. Ends
+    with 3 if a step did not end as its scenario expects, with 5 if one could not be judged.
     """
     from reactivate.target.config import load_target, target_path
     from reactivate.workload.scenario import load_scenarios
@@ -125,45 +125,49 @@ def _run(
     isolate: bool,
     as_json: bool,
 ) -> ExitCode:
-    from reactivate.cli.overflow_view import results_json, show_end, show_result
+    from reactivate.campaign.provoked import book
+    from reactivate.cli.overflow_view import results_json, show_end, show_result, show_unrecorded
     from reactivate.cli.progress import progress
     from reactivate.run.overflow.session import results_folder, run_plans
 
     folder = results_folder(workspace)
+    with book(workspace, spec, folder) as taken:
+        show_unrecorded(taken.why_not)
 
-    async def run(path: Path) -> tuple[ScenarioResult, ...]:
-        with progress(quiet=as_json) as reporter:
-            return await run_plans(
-                workspace,
-                spec,
-                plans,
-                path,
-                reporter,
-                reduced=reduced,
-                least=least,
-                isolate=isolate,
-                found=(lambda result: None) if as_json else show_result,
-            )
+        def found(ran: Ran) -> None:
+            # Shown first: what was seen is not lost where it cannot be recorded.
+            if not as_json:
+                show_result(ran.result)
+            taken.take(ran)
 
-    results = interruption.run(run, folder)
+        async def run() -> tuple[ScenarioResult, ...]:
+            with progress(quiet=as_json) as reporter:
+                return await run_plans(
+                    workspace,
+                    spec,
+                    plans,
+                    folder,
+                    reporter,
+                    reduced=reduced,
+                    least=least,
+                    isolate=isolate,
+                    found=found,
+                )
+
+        results = interruption.run(run)
     code = exit_code(results)
     if as_json:
-        emit_json(
-            "reactivate.overflow/1",
-            {**results_json(results), "folder": str(folder), "exit_code": int(code)},
-        )
+        kept = {"recorded": taken.recorded, "not_recorded": taken.why_not or None}
+        document = {**results_json(results), "folder": str(folder), **kept, "exit_code": int(code)}
+        emit_json("reactivate.overflow/1", document)
     else:
-        show_end(results, folder, code)
+        show_end(results, folder, code, recorded=taken.recorded)
+        show_unrecorded(taken.why_not)
     return code
 
 
 def exit_code(results: Sequence[ScenarioResult]) -> ExitCode:
     """3 before 5 before 0: a death is a death, whatever else could not be judged."""
-    from reactivate.run.overflow.result import Ending
-
-    unjudged = {Ending.NOT_RUN, Ending.REFUSED}
-    for result in results:
-        wrong = [s for s in result.steps if not s.as_expected(result.scenario.expect)]
-        if any(step.ending not in unjudged for step in wrong):
-            return ExitCode.REFUSED
+    if any(result.unexpected for result in results):
+        return ExitCode.REFUSED
     return ExitCode.DONE if all(result.complete for result in results) else ExitCode.INCONCLUSIVE

@@ -9,7 +9,7 @@ from typing import Any
 
 from reactivate.campaign.wording import chain_lines
 from reactivate.cli.chart import chart
-from reactivate.cli.console import Part, Styled, say
+from reactivate.cli.console import Part, Styled, say, talk
 from reactivate.cli.table import print_table
 from reactivate.errors import ExitCode
 from reactivate.evidence import NotMeasured
@@ -106,7 +106,7 @@ def _row(result: ScenarioResult, step: StepResult) -> list[Part]:
     limit, depth = step.step.stack_limit_bytes, step.depth_bytes
     measured = not isinstance(depth, NotMeasured)
     good = step.as_expected(result.scenario.expect)
-    style = "green" if good else "yellow" if _unjudged(step) else "red"
+    style = "green" if good else "red" if step.judged else "yellow"
     ending: list[str] = [step.ending.value]
     if step.cause is not None:
         ending = [f"{step.ending.value}: {step.cause.kind.value.replace('_', ' ')}"]
@@ -125,10 +125,6 @@ def _row(result: ScenarioResult, step: StepResult) -> list[Part]:
         Styled(", ".join(ending), style),
         Styled(said, "dim"),
     ]
-
-
-def _unjudged(step: StepResult) -> bool:
-    return step.ending in {Ending.NOT_RUN, Ending.REFUSED}
 
 
 def _show_law(result: ScenarioResult, limit: int, law: Law) -> None:
@@ -191,7 +187,15 @@ def _show_death(step: StepResult, evidence: str) -> None:
         say(f"    {line}", style="dim" if number < chain else "")
 
 
-def show_end(results: Sequence[ScenarioResult], folder: Path, code: ExitCode) -> None:
+def show_unrecorded(why_not: str) -> None:
+    """That a run leaves nothing in the ledger, and why; nothing if it does."""
+    if why_not:
+        talk(f"not on record: {why_not}", style="yellow")
+
+
+def show_end(
+    results: Sequence[ScenarioResult], folder: Path, code: ExitCode, *, recorded: int
+) -> None:
     """The sum of it, where the evidence lies, and what to type next."""
     good = sum(result.passed and result.complete for result in results)
     seconds = sum(result.seconds for result in results)
@@ -200,6 +204,9 @@ def show_end(results: Sequence[ScenarioResult], folder: Path, code: ExitCode) ->
         Styled(f"{good} of {len(results)} scenarios as expected", style),
         Styled(f", {seconds:.0f} s; evidence: {folder}", "dim"),
     )
+    if recorded:
+        say("on record as run by hand; no gate counts it: reactivate analyze "
+            "--stack-overflow-analysis", style="dim")  # fmt: skip
     held = {text for r in results for s in r.steps if s.box is not None and (text := s.box.why)}
     for text in sorted(held):
         say(f"limits: {text}", style="yellow")

@@ -14,11 +14,16 @@ from reactivate.ledger.store import Ledger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """All that an attempt brought."""
+    """All that an attempt brought.
 
-    measurements: tuple[Measurement, ...]
-    judgements: tuple[Judgement, ...]
-    artifacts: tuple[ArtifactRecord, ...]
+    Attributes:
+        notes: data of the notes that say what was seen; only a scenario run by hand has one.
+    """
+
+    measurements: tuple[Measurement, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    notes: tuple[Mapping[str, JSON], ...] = ()
 
     def rows(self) -> list[codec.Columns]:
         """Everything as columns, in the order of recording."""
@@ -74,7 +79,8 @@ class AdoptingLedger(Ledger):
                 self._adopt(at, adoption, results(adoption.attempt))
             self._event(at, ("note", note), "", None)
 
-    def _adopt(self, at: str, adoption: Adoption, brought: Results) -> None:
+    def _adopt(self, at: str, adoption: Adoption, brought: Results) -> int:
+        """Record an attempt as a whole; returns its id here."""
         theirs = adoption.attempt
         environment = codec.dump(adoption.environment, "the environment")
         sha256 = self._environment(at, environment)
@@ -103,6 +109,8 @@ class AdoptingLedger(Ledger):
             ("artifacts", [codec.artifact_row(identity, a) for a in brought.artifacts]),
         ):
             self._insert_all(table, rows)
+        for note in brought.notes:
+            self._event(at, ("note", note), adoption.phase, identity)
         ended: dict[str, JSON] = {"step": theirs.step}
         if theirs.status is AttemptStatus.FINISHED:
             kind = "attempt_finished"
@@ -117,3 +125,4 @@ class AdoptingLedger(Ledger):
             ended["reason"] = "interrupted where it was measured"
         self._event(at, (kind, ended), adoption.phase, identity)
         self._end(theirs.ended_at or at, identity, theirs.status, theirs.outcome, None)
+        return identity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reactivate.errors import WorkspaceError
@@ -12,13 +12,14 @@ from reactivate.ledger.records import ArtifactRecord
 
 
 def record_artifacts(
-    folder: Path, notes: Mapping[str, str] | None = None
+    folder: Path, notes: Mapping[str, str] | None = None, *, only: Sequence[str] = ()
 ) -> tuple[ArtifactRecord, ...]:
     """Hash every regular file below a folder, sorted by path. Symbolic links are left out.
 
     Args:
         folder: the attempt's folder.
         notes: what a file is, by its path relative to the folder.
+        only: files and folders in it, where others have theirs there, too; () for all.
 
     Raises:
         WorkspaceError: a file cannot be read.
@@ -26,7 +27,8 @@ def record_artifacts(
     notes = {} if notes is None else notes
     found = []
     try:
-        for file in sorted(folder.rglob("*")):
+        roots = [folder / name for name in only] or [folder]
+        for file in sorted(file for root in roots for file in (root, *root.rglob("*"))):
             if file.is_symlink() or not file.is_file():
                 continue
             name = os.fsencode(file.relative_to(folder))

@@ -1,7 +1,8 @@
 """Where an attempt comes from: this ledger's own campaign, or another one that was merged into it.
 
 A merged attempt stands under the phase `ORIGIN.PHASE`. No checklist has a phase with a dot, so
-nothing that asks for a phase of the campaign ever finds one.
+nothing that asks for a phase of the campaign ever finds one. What somebody ran by hand stands under
+such a phase for the same reason.
 """
 
 from __future__ import annotations
@@ -16,17 +17,31 @@ from reactivate.ledger.records import JSON, AttemptRecord, Decision, Event
 MERGE: Final = "merge"
 """What the `about` of the note of a merge says."""
 
+PROVOKED: Final = "provoked"
+"""What the `about` of the note of a scenario run by hand says."""
+
+BY_HAND: Final = "provoked.overflow"
+"""The phase of scenarios that somebody ran by hand."""
+
 _PREFIX: Final = "merged-"
 _DIGITS: Final = 12
 
 MERGED_PHASES: Final = f"phase GLOB '{_PREFIX}*.*'"
 """SQL that holds for attempts that were merged."""
 
+OTHER_PHASES: Final = f"({MERGED_PHASES} OR phase = '{BY_HAND}')"
+"""SQL that holds for attempts that are not the campaign's own: merged, or run by hand."""
+
 
 def origin_of(phase: str) -> str:
     """The campaign that an attempt of this phase was merged from, "" for this ledger's own."""
     origin, dot, _ = phase.partition(".")
     return origin if dot and origin.startswith(_PREFIX) else ""
+
+
+def by_hand(phase: str) -> bool:
+    """Whether an attempt of this phase is a scenario run by hand, here or in a merged ledger."""
+    return phase.removeprefix(f"{origin_of(phase)}.") == BY_HAND
 
 
 def campaign_origin(first: Event) -> str:

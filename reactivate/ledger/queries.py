@@ -14,7 +14,7 @@ from reactivate.gate.judgement import Judgement
 from reactivate.ledger import chain, codec
 from reactivate.ledger.chain import Link
 from reactivate.ledger.connection import damaged, translated
-from reactivate.ledger.origin import MERGED_PHASES
+from reactivate.ledger.origin import OTHER_PHASES
 from reactivate.ledger.records import (
     JSON,
     ArtifactRecord,
@@ -214,12 +214,12 @@ class LedgerQueries:
 
     def counts(self) -> Counts:
         """How much is in the ledger; of attempts and measurements, the campaign's own."""
-        merged = f"(SELECT id FROM attempts WHERE {MERGED_PHASES})"
+        others = f"(SELECT id FROM attempts WHERE {OTHER_PHASES})"
         ((events, attempts, measurements, decisions),) = self._rows(
             "SELECT (SELECT count(*) FROM events),"
-            f" (SELECT count(*) FROM attempts) - (SELECT count(*) FROM {merged}),"
+            f" (SELECT count(*) FROM attempts) - (SELECT count(*) FROM {others}),"
             " (SELECT count(*) FROM measurements)"
-            f" - (SELECT count(*) FROM measurements WHERE attempt IN {merged}),"
+            f" - (SELECT count(*) FROM measurements WHERE attempt IN {others}),"
             " (SELECT count(*) FROM decisions)"
         )
         return Counts(

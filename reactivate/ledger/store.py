@@ -95,7 +95,7 @@ class Ledger(LedgerQueries):
         path = path.resolve()  # by whatever name it is opened, it has one lock
         if not writer:
             return cls(path, connect_reader(path), clock=clock)
-        holder = Holder(pid=os.getpid(), command=" ".join(sys.orig_argv), since=_timestamp(clock()))
+        holder = Holder(pid=os.getpid(), command=" ".join(sys.orig_argv), since=timestamp(clock()))
         lock = WriterLock.acquire(lock_path(path), holder)
         try:
             connection = connect_writer(path)
@@ -323,7 +323,7 @@ class Ledger(LedgerQueries):
                 why="it was opened for reading",
                 hint="this is a bug in reactivate: open it with writer=True",
             )
-        at = _timestamp(self._clock())
+        at = timestamp(self._clock())
         with translated(self.path, doing):
             # Not a plain BEGIN: taking the lock later, after a read, could not wait its turn.
             patiently(self._connection, "BEGIN IMMEDIATE")
@@ -407,7 +407,8 @@ def _refuse_reserved(kind: str) -> None:
         )
 
 
-def _timestamp(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
+    """A moment as the ledger writes it: ISO-8601 in UTC with microseconds and a `Z`."""
     if moment.tzinfo is None:
         raise ValueError("a ledger's clock must know its timezone")
     utc = moment.astimezone(UTC).replace(tzinfo=None)

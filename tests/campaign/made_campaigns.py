@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,15 +19,27 @@ from reactivate.campaign.deciding import gate_decision
 from reactivate.campaign.events import EventKind
 from reactivate.campaign.machine import replay
 from reactivate.campaign.measuring import Checked, Ground, stage_of
+from reactivate.campaign.provoked import book
 from reactivate.campaign.references import recorded_references
 from reactivate.campaign.states import Complete, Step, StepKind, Waiting
 from reactivate.cli.progress import SilentReporter
 from reactivate.evidence import Check, Measurement, NotMeasured, Role
+from reactivate.gate.advice import Classification, OverflowClass
+from reactivate.gate.growth_law import Law, LawKind
 from reactivate.gate.judge import judge_all
+from reactivate.instrument.chain import Chain, Frame
+from reactivate.instrument.death import Cause, DeathKind
 from reactivate.ledger import Ledger
+from reactivate.procfs import Address
 from reactivate.run.checks import CheckRun
 from reactivate.run.environment import machine
+from reactivate.run.overflow.record import document
+from reactivate.run.overflow.result import Ending, Least, ScenarioResult, StepResult
+from reactivate.run.overflow.session import Ran, results_folder
+from reactivate.target.config import load_target, target_path
 from reactivate.target.configuration import switched_sha256
+from reactivate.target.model import Build
+from reactivate.workload.scenario import Expectation, Scenario, find_scenario, load_scenarios
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import BINDFS, CHECKLIST, small
 
@@ -183,3 +197,87 @@ def events_of(workspace: Workspace) -> int:
     """How many events a workspace's ledger has."""
     with Ledger.open(workspace.ledger, writer=False) as ledger:
         return ledger.counts().events
+
+
+def provoke(
+    workspace: Workspace,
+    *,
+    name: str = "deep_recursion",
+    components: Sequence[str] = ("vector_storage",),
+    expect: Expectation = Expectation.SURVIVES,
+    dies: bool = True,
+    folder: Path | None = None,
+) -> Path:
+    """Put a scenario on record that nobody ran by hand: one step survives, the other dies.
+
+    Args:
+        folder: of an earlier one, if they are of one call.
+
+    Returns:
+        The folder of its evidence.
+    """
+    spec = load_target(target_path(workspace, workspace.settings().target))
+    shipped = load_scenarios(workspace.configs)
+    scenario = replace(find_scenario(shipped, name), components=tuple(components), expect=expect)
+    folder = folder or results_folder(workspace)
+    build = Build(
+        components=tuple(components),
+        artifact=folder / "daemon",
+        artifact_sha256="b" * 64,
+        configuration_sha256=switched_sha256(spec, components),
+        seconds=0.0,
+        log=folder / "log",
+        command=(),
+    )
+    with book(workspace, spec, folder) as taken:
+        result = _result(scenario, build.components, dies=dies)
+        death = folder / name / "step-2" / "death.json"
+        death.parent.mkdir(parents=True)
+        death.write_text(json.dumps({"died": dies}))
+        (folder / result.evidence).write_text(json.dumps(document(result)))
+        taken.take(Ran(result=result, build=build, started=datetime.now(UTC)))
+        assert not taken.why_not
+    return folder
+
+
+def _result(scenario: Scenario, components: tuple[str, ...], *, dies: bool) -> ScenarioResult:
+    first, second = scenario.steps(reduced=True)[:2]
+    frames = [
+        Frame(function=name, file="walk.c", line=7, module="d", offset=1, sp=Address(sp),
+              size_bytes=size)
+        for name, sp, size in (("walk", 0x1000, 2048), ("walk", 0x1800, 2048), ("main", 0x2000, 64))
+    ]  # fmt: skip
+    cause = Cause(
+        kind=DeathKind.OVERFLOW, text="stack overflow of the main thread", signal="SIGSEGV",
+        thread="main",
+        chain=Chain(frames=frames, deepest=Address(0x1000), start=Address(0x2040),
+                    top=Address(0x3000)),
+    )  # fmt: skip
+    survived = StepResult(
+        step=first, ending=Ending.SURVIVED, text="survived", seconds=0.1, depth_bytes=40_960
+    )
+    died = StepResult(
+        step=second, ending=Ending.DIED, text=cause.text, seconds=0.1, during="search", cause=cause,
+        classification=Classification(
+            kind=OverflowClass.RECURSION, evidence="walk × 966, 2,160 B each, 99.7 % of 2 MiB",
+            function="walk", file="walk.c", line=7, size_bytes=2_086_560,
+        ),
+    )  # fmt: skip
+    law = Law(
+        kind=LawKind.LINEAR, formula="28,412 B + 2,160 B × ef", slope=2160.0, intercept=28_412.0,
+        error=0.0, r2=1.0, n=3, lowest=50.0, highest=800.0,
+    )  # fmt: skip
+    least = Least(
+        survived_bytes=106_496, died_bytes=102_400, settled=True, runs=4, touched_bytes=98_304,
+        gap="8,192 bytes",
+    )  # fmt: skip
+    return ScenarioResult(
+        scenario=scenario,
+        components=components,
+        reduced=True,
+        all_steps=len(scenario.steps()),
+        steps=(survived, died) if dies else (survived,),
+        laws={first.stack_limit_bytes: law},
+        least=least,
+        evidence=f"{scenario.name}.json",
+    )

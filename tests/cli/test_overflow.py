@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import signal
+from typing import Any
 
 import pytest
 
 from reactivate.errors import ExitCode
-from tests.cli.workspaces import BINDFS, SET_UP, Make, begun
+from reactivate.ledger import AttemptStatus, Ledger
+from reactivate.ledger.provoked import provoked_notes
+from tests.cli.test_interruption import assert_nothing_left, mounted, until
+from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun
 
 SURVIVES = """
 title = "Plain files"
@@ -122,7 +128,7 @@ def test_2_a_bad_scenario_is_refused_with_its_line(make: Make) -> None:
 @pytest.mark.fuse
 @pytest.mark.root
 def test_0_3_and_5_on_a_real_daemon(make: Make, needs_root: None, needs_fuse: None) -> None:
-    here = make(target=BINDFS.replace("[[component]]", "").replace('id = "vector_storage"', ""))
+    here = make(target=BINDFS)
     for path in (here.workspace.configs / "scenarios").glob("*.toml"):
         path.unlink()
     here.write("configs/scenarios/plain.toml", SURVIVES.replace("STACK", "1 MiB"))
@@ -131,7 +137,10 @@ def test_0_3_and_5_on_a_real_daemon(make: Make, needs_root: None, needs_fuse: No
     assert "1 of 1 scenarios as expected" in done.out
     assert "smallest stack: " in done.out and "the gap: " in done.out
     assert done.out.splitlines()[-1] == "next: reactivate status"
+    assert done.err.count("not on record: this workspace has no ledger yet") == 2
+    assert not here.workspace.ledger.exists()
 
+    begun(here.workspace)
     here.write("configs/scenarios/starved.toml", SURVIVES.replace("STACK", "8 KiB"))
     here.write("configs/scenarios/blind.toml", OVERFLOWS.replace("STACK", "8 MiB"))
     both = here("overflow", "--all-scenarios", "--json")
@@ -139,6 +148,8 @@ def test_0_3_and_5_on_a_real_daemon(make: Make, needs_root: None, needs_fuse: No
     assert both.code == document["exit_code"] == ExitCode.REFUSED
     passed = {s["scenario"]: s["passed"] for s in document["scenarios"]}
     assert passed == {"plain": True, "starved": False, "blind": False}
+    assert (document["recorded"], document["not_recorded"]) == (3, None)
+    _on_record(here, document)
 
     # An error that the exercise does not allow: nothing is proven, neither way.
     here.write(
@@ -150,6 +161,71 @@ def test_0_3_and_5_on_a_real_daemon(make: Make, needs_root: None, needs_fuse: No
     unjudged = here("overflow", "--scenario", "plain")
     assert unjudged.code == ExitCode.INCONCLUSIVE, unjudged.out
     assert "[exit 5]" in unjudged.out
+    assert "on record as run by hand; no gate counts it" in unjudged.out
+    with Ledger.open(here.workspace.ledger, writer=False) as ledger:
+        outcomes = [attempt.outcome for attempt in ledger.attempts()]
+    assert outcomes == ["unexpected", "expected", "unexpected", "undecided"]
+    assert here("ledger", "verify").code == ExitCode.DONE
+
+
+def _on_record(here: Here, shown: Any) -> None:
+    """What the command has shown, the ledger says, too."""
+    with Ledger.open(here.workspace.ledger, writer=False) as ledger:
+        notes: list[Any] = [event.data for event in provoked_notes(ledger)]
+        kinds = {event.kind for event in ledger.events()}
+    assert kinds == {"campaign_started", "attempt_started", "note", "attempt_finished"}
+    for note, document in zip(notes, shown["scenarios"], strict=True):
+        assert (note["scenario"], note["passed"]) == (document["scenario"], document["passed"])
+        for step, full in zip(note["steps"], document["steps"], strict=True):
+            assert {key: step[key] for key in ("ending", "text", "depth_bytes")} == {
+                key: full[key] for key in ("ending", "text", "depth_bytes")
+            }
+        for each in note["files"]:
+            content = (here.root / each["path"]).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == each["sha256"]
+        assert f"{shown['folder']}/{note['scenario']}.json" in {
+            str(here.root / each["path"]) for each in note["files"]
+        }
+    (starved,) = [note for note in notes if note["scenario"] == "starved"]
+    assert starved["steps"][0]["death"]["text"].startswith("stack overflow of the main thread")
+    assert any(each["path"].endswith("death.json") for each in starved["files"])
+
+
+@pytest.mark.fuse
+@pytest.mark.root
+def test_130_what_had_ended_is_on_record_and_nothing_of_the_rest(
+    make: Make, needs_root: None, needs_fuse: None
+) -> None:
+    here = make(target=BINDFS)
+    here.write("configs/scenarios/starved.toml", SURVIVES.replace("STACK", "8 KiB"))
+    here.write(
+        "configs/scenarios/long.toml",
+        SURVIVES.replace("STACK", "1 MiB").replace("seconds = 30", "seconds = 600").replace(
+            'name = "suite"\nsuite = "posix"', 'name = "endurance"\nrounds = 1000000'
+        ),
+    )  # fmt: skip
+    begun(here.workspace)
+    process = here.process("overflow", "--scenario", "starved", "--scenario", "long")
+    try:
+        until(lambda: recorded(here) and mounted(here), "the second one runs")
+        other = here("confirm", "--all")
+        assert other.code == ExitCode.LEDGER and f"process {process.pid} " in other.err
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert_nothing_left(here)
+    assert recorded(here) == ["starved"]
+    with Ledger.open(here.workspace.ledger, writer=False) as ledger:
+        assert [a.status for a in ledger.attempts()] == [AttemptStatus.FINISHED]
+    assert here("ledger", "verify").code == ExitCode.DONE
+
+
+def recorded(here: Here) -> list[str]:
+    with Ledger.open(here.workspace.ledger, writer=False) as ledger:
+        return [str(event.data["scenario"]) for event in provoked_notes(ledger)]
 
 
 @pytest.mark.fuse

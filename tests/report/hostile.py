@@ -9,6 +9,7 @@ from pathlib import Path
 from reactivate.evidence import Bound, Check, Dimension, Measurement, NotMeasured, Role, Verdict
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger import DecisionDraft, Ledger, record_artifacts
+from reactivate.ledger.provoked import ProvokedLedger
 
 HOSTILE = (
     "<script>alert(1)</script>&lt;b&gt; [x](javascript:alert(1)) ![y](http://z) *b* _e_ `c` ``d "
@@ -55,6 +56,17 @@ def scenario(ending: str) -> dict[str, object]:
     }  # fmt: skip
 
 
+def provoked() -> dict[str, object]:
+    """What the ledger says of a scenario run by hand."""
+    document = scenario("died")
+    (step,) = document["steps"]  # type: ignore[misc]
+    step |= {"number": HOSTILE, "parameter": HOSTILE, "value": HOSTILE}
+    step["death"] = {"kind": "overflow", "text": HOSTILE, "chain": HOSTILE.splitlines()}
+    step["classification"]["evidence"] = HOSTILE
+    least = {"survived_bytes": 4096, "died_bytes": 2048, "gap": HOSTILE}
+    return {**document, "schema": 1, "evidence": "by hand.json", "least": least}
+
+
 def build(
     root: Path, phases: tuple[tuple[str, int], ...] = (("baseline", 0), ("search", 900))
 ) -> Path:
@@ -84,6 +96,17 @@ def build(
                 context={"remaining_risk": [HOSTILE]},
             )
         )  # fmt: skip
+    with ProvokedLedger.open(path, writer=True, clock=lambda: next(moments)) as hand:
+        folder = results / "overflow" / "by hand"
+        write(folder / "by hand.json", scenario("died"))
+        hand.provoked(
+            provoked(),
+            outcome=HOSTILE,
+            environment={"artifact_sha256": HOSTILE, "commit": HOSTILE},
+            folder="overflow/by hand",
+            artifacts=record_artifacts(folder),
+            started=next(moments),
+        )
     return path
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -14,7 +15,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from reactivate.errors import UsageError
-from reactivate.ledger import ArtifactRecord, Ledger
+from reactivate.ledger import ArtifactRecord, Ledger, utc_now
+from reactivate.ledger.provoked import ProvokedLedger
 from reactivate.report.analysis.evidence import FileState, check_file
 from reactivate.report.analysis.ordering import Cost, suggested
 from reactivate.report.analysis.shape import PhaseKind, PhaseShape
@@ -167,8 +169,10 @@ def test_a_changed_and_a_deleted_file_are_named_and_not_read(root: Path) -> None
 
 def test_deaths_and_causes_come_from_the_scenarios(root: Path) -> None:
     text = rendered(root)["stack-overflow.md"]
-    assert "1 on record, 0 of them asked for" in text
-    assert re.search(r"\| recursion \| .* \| 1 \| 512 B \|", text)
+    assert "2 on record, 0 of them asked for" in text
+    assert "1 of all were provoked by hand" in text
+    assert "provoked.overflow" not in text, "no phase of the campaign"
+    assert re.search(r"\| recursion \| .* \| 2 \| 512 B \|", text)
     assert "**dangerous**" in text
     assert "| linear |" in text
 
@@ -196,6 +200,21 @@ def test_evidence_of_the_wrong_form_is_said_to_be(root: Path) -> None:
                 writer.finish(attempt, "advanced", artifacts=[record])
             files = rendered(root)
             assert "Not measured: " in files["component-search.md"]
+
+
+def test_a_note_of_the_wrong_form_links_nowhere(root: Path) -> None:
+    odd: tuple[dict[str, Any], ...] = (
+        {"evidence": "../../../secret", "scenario": 7, "components": "x", "steps": 7},
+        {"steps": [{"death": {"chain": 7}, "classification": []}], "growth": {}, "least": 7},
+        {"least": {"survived_bytes": "many"}, "steps": ["x"], "components": [7]},
+    )
+    with ProvokedLedger.open(root / "ledger.db", writer=True) as ledger:
+        for data in odd:
+            ledger.provoked(data, outcome="expected", environment={}, folder="overflow/odd",
+                            artifacts=(), started=utc_now())  # fmt: skip
+    text = rendered(root)["stack-overflow.md"]
+    assert "of 4 scenarios run by hand" in text
+    assert "secret" not in text
 
 
 def test_an_artifact_outside_of_its_folder_is_not_opened(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.evidence import Measurement
-from reactivate.ledger import Ledger
+from reactivate.ledger import Ledger, utc_now
+from reactivate.ledger.provoked import ProvokedLedger
 from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.reader import KEYS, LedgerReader
+from reactivate.report.export import provoked
 from reactivate.report.export.document import SCHEMA, TABLES
 from reactivate.report.export.flat import COLUMNS
 from reactivate.report.export.folded import stack_lines
@@ -68,8 +70,8 @@ def test_the_documented_schema_is_the_written_one(root: Path, project_root: Path
     for name in ("metrics", "environments", *TABLES):
         (members,) = re.findall(rf"^\| `{name}` \| (.*?) \|", page, re.MULTILINE)
         assert re.findall(r"`(\w+)`", members) == list(document[name][0]), name
-    (columns,) = re.findall(r"^Columns: (.*)$", page, re.MULTILINE)
-    assert tuple(re.findall(r"`(\w+)`", columns)) == COLUMNS
+    listed = re.findall(r"^Columns: (.*)$", page, re.MULTILINE)
+    assert [tuple(re.findall(r"`(\w+)`", each)) for each in listed] == [COLUMNS, provoked.COLUMNS]
     assert SCHEMA in page
 
 
@@ -88,6 +90,27 @@ def test_csv_has_a_line_for_every_measurement_and_no_formula(root: Path) -> None
     missing = [each for each in found if each["not_measured"]]
     assert missing
     assert {each["value"] for each in missing} == {""}
+
+
+def test_the_csv_of_what_was_run_by_hand_has_no_formula_and_no_control_character(
+    root: Path,
+) -> None:
+    for text_of_it in ("=1+1", "+1", "-1", "@x"):
+        with ProvokedLedger.open(root / "ledger.db", writer=True) as ledger:
+            step = {"label": "x", "number": text_of_it, "ending": text_of_it}
+            ledger.provoked(
+                {"scenario": text_of_it, "steps": [step]}, outcome="unexpected", environment={},
+                folder="overflow/other", artifacts=(), started=utc_now(),
+            )  # fmt: skip
+    found = text(root, Format.PROVOKED)
+    assert not set(found) & set("\x1b\x07\u202e\u200b\x00\t")
+    listed = list(csv.DictReader(io.StringIO(found)))
+    assert [row["scenario"] for row in listed] == [visible(HOSTILE), "'=1+1", "'+1", "'-1", "'@x"]
+    assert listed[0]["died_of"] == listed[0]["class_evidence"] == visible(HOSTILE)
+    assert listed[0]["evidence"] == "overflow/by hand/by hand.json"
+    assert all(
+        not str(cell).startswith(("=", "+", "-", "@")) for r in listed for cell in r.values()
+    )
 
 
 def test_prometheus_reads_it(root: Path) -> None:

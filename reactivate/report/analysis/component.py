@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reactivate.evidence import Check, Role
+from reactivate.ledger.origin import BY_HAND
 from reactivate.ledger.records import AttemptRecord
+from reactivate.report.analysis.by_hand import by_hand_section
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.frames import frames_section
 from reactivate.report.analysis.markup import code, prose, table
 from reactivate.report.analysis.refusals import refusal_section, verdict_section
 from reactivate.report.analysis.requests import requests_section
+from reactivate.report.analysis.scenarios import read_by_hand, scenario_deaths
 from reactivate.report.analysis.shape import PhaseShape, Shape, latest
 from reactivate.report.analysis.values import (
     Values,
@@ -55,6 +58,12 @@ def component_analysis(evidence: Evidence, shape: Shape, name: str) -> str:
     traced = Values(reader, attempts[Check.TRACE])
     lines += requests_section(evidence, traced, f"{name} has no finished trace check")
     lines += crosscheck_section(evidence, traced)
+    by_hand = [
+        each
+        for each in read_by_hand(evidence)
+        if each.attempt.phase == BY_HAND and name in each.components
+    ]
+    lines += by_hand_section(evidence, by_hand, scenario_deaths(by_hand))
     lines += overhead_section(evidence)
     return "\n".join([*lines, *evidence.section()])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reactivate.checklist.model import PhaseKind
 from reactivate.evidence import Check, NotMeasured
+from reactivate.ledger.origin import BY_HAND
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, table
 from reactivate.report.analysis.scenarios import Death
@@ -27,6 +28,8 @@ class Cost:
         added_bytes: by how much that is deeper than in the build before; None if unknown.
         deaths: that nobody asked for.
         refusals: by its gates.
+        by_hand: deaths by hand that nobody asked for, in the newest runs with this component as
+            the last one on.
     """
 
     phase: PhaseShape
@@ -34,12 +37,14 @@ class Cost:
     added_bytes: float | None
     deaths: int
     refusals: int
+    by_hand: int = 0
 
     @property
     def rank(self) -> tuple[bool, int, int, float]:
         """Cheapest first; what was not measured last."""
         added = self.added_bytes
-        return added is None, self.deaths, self.refusals, added if added is not None else 0.0
+        dead = self.deaths + self.by_hand
+        return added is None, dead, self.refusals, added if added is not None else 0.0
 
 
 def order_section(evidence: Evidence, shape: Shape, deaths: Sequence[Death]) -> list[str]:
@@ -51,9 +56,9 @@ def order_section(evidence: Evidence, shape: Shape, deaths: Sequence[Death]) -> 
     costs = {phase.id: _cost(evidence, shape, phase, deaths) for phase in components}
     ordered = suggested(costs)
     lines += [
-        "Fewest deaths first, then fewest refusals, then what the deepest operation gained over "
-        "the build before; a component never comes before one that it needs. Each was measured "
-        "on top of those before it in the checklist, not alone.",
+        "Fewest deaths first, those by hand among them, then fewest refusals, then what the "
+        "deepest operation gained over the build before; a component never comes before one that "
+        "it needs. Each was measured on top of those before it in the checklist, not alone.",
         "",
     ]
     rows = []
@@ -61,9 +66,18 @@ def order_section(evidence: Evidence, shape: Shape, deaths: Sequence[Death]) -> 
         added = cost.added_bytes
         told = "not measured" if added is None else _signed(added)
         row = [f"{place}", code(cost.phase.id), cost.takes[0], told]
-        row += [format_count(cost.deaths), format_count(cost.refusals)]
+        row += [format_count(n) for n in (cost.deaths, cost.by_hand, cost.refusals)]
         rows.append([*row, " ".join(code(n) for n in cost.phase.needs) or "–", cost.takes[1]])
-    headers = ["", "component", "deepest operation", "added", "deaths", "refusals", "needs"]
+    headers = [
+        "",
+        "component",
+        "deepest operation",
+        "added",
+        "deaths",
+        "by hand",
+        "refusals",
+        "needs",
+    ]
     return lines + table([*headers, "evidence"], rows)
 
 
@@ -100,7 +114,19 @@ def _cost(evidence: Evidence, shape: Shape, phase: PhaseShape, deaths: Sequence[
         added_bytes=None if now is None or then is None else now - then,
         deaths=sum(d.attempt.phase == phase.id and not d.provoked for d in deaths),
         refusals=len(reader.decisions(phase.id, kind="refused")),
+        by_hand=sum(
+            d.attempt.phase == BY_HAND
+            and d.newest
+            and not d.provoked
+            and _last(shape, d) == phase.id
+            for d in deaths
+        ),
     )
+
+
+def _last(shape: Shape, death: Death) -> str:
+    """Which of the components that were on comes last in the checklist; "" if none is in it."""
+    return next((p.id for p in reversed(shape.phases) if p.id in death.components), "")
 
 
 def _signed(added: float) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from reactivate.evidence import Check, NotMeasured
+from reactivate.report.analysis.by_hand import (
+    by_hand_chains,
+    by_hand_table,
+    place_of,
+    smallest_by_hand,
+)
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, prose, table
 from reactivate.report.analysis.ordering import order_section
@@ -13,11 +18,13 @@ from reactivate.report.analysis.scenarios import (
     Death,
     ScenarioFacts,
     overflow_attempts,
+    read_by_hand,
     read_deaths,
     read_scenarios,
     whole,
 )
 from reactivate.report.analysis.shape import Shape, latest
+from reactivate.report.analysis.steps import step_cells
 from reactivate.report.analysis.values import Values, cell, number
 from reactivate.units import format_bytes, format_count, format_percent
 
@@ -27,22 +34,26 @@ _MOST_CITED = 3
 
 def overflow_analysis(evidence: Evidence, shape: Shape) -> str:
     """All scenarios, deaths, growth laws, smallest stacks, causes, combinations, order."""
-    scenarios = read_scenarios(evidence)
-    deaths = read_deaths(evidence, scenarios)
+    scenarios, by_hand = read_scenarios(evidence), read_by_hand(evidence)
+    both = (*scenarios, *by_hand)
+    deaths = read_deaths(evidence, both)
     ran = overflow_attempts(evidence)
     lines = [
         "# Stack overflow",
         "",
-        f"From the ledger and the evidence files of its {len(ran):,} finished overflow checks. "
-        "Runs of `reactivate overflow` by hand are not in the ledger and do not count here.",
+        f"From the ledger and the evidence files of its {len(ran):,} finished overflow checks and "
+        f"of {len(by_hand):,} scenarios run by hand (`reactivate overflow`). What was run by hand "
+        "is marked so, and counts for no gate.",
         "",
     ]
     lines += _scenario_section(evidence, scenarios)
+    lines += by_hand_table(evidence, by_hand)
     lines += _death_section(evidence, deaths)
+    lines += by_hand_chains(evidence, deaths)
     lines += _cause_section(evidence, deaths)
-    lines += _law_section(evidence, scenarios)
-    lines += _smallest_section(evidence, shape)
-    lines += _combination_section(evidence, scenarios, deaths)
+    lines += _law_section(evidence, both)
+    lines += _smallest_section(evidence, shape, by_hand)
+    lines += _combination_section(evidence, scenarios, by_hand, deaths)
     lines += order_section(evidence, shape, deaths)
     return "\n".join([*lines, *evidence.section()])
 
@@ -54,39 +65,9 @@ def _scenario_section(evidence: Evidence, scenarios: Sequence[ScenarioFacts]) ->
     rows = []
     for each in scenarios:
         row = [code(each.attempt.phase), f"{each.attempt.number}", code(each.name)]
-        if isinstance(each.content, NotMeasured):
-            row += [f"not measured: {prose(each.content.reason)}", "", "", ""]
-        else:
-            row += [
-                prose(str(each.content.get("set", ""))),
-                _endings(each.steps),
-                _deepest(each.steps),
-                "as expected" if each.content.get("passed") is True else "**not as expected**",
-            ]
-        rows.append([*row, evidence.cite(each.attempt, each.path)])
+        rows.append([*row, *step_cells(each), evidence.cite(each.attempt, each.path)])
     headers = ["phase", "attempt", "scenario", "steps", "endings", "deepest", "result", "evidence"]
     return lines + table(headers, rows)
-
-
-def _endings(steps: Sequence[Mapping[str, Any]]) -> str:
-    counts: dict[str, int] = {}
-    for step in steps:
-        ending = str(step.get("ending", "unknown"))
-        counts[ending] = counts.get(ending, 0) + 1
-    return ", ".join(f"{count:,} {prose(ending)}" for ending, count in counts.items()) or "none"
-
-
-def _deepest(steps: Sequence[Mapping[str, Any]]) -> str:
-    known = [
-        (depth / limit, depth, limit)
-        for step in steps
-        if (depth := whole(step.get("depth_bytes"))) is not None
-        and (limit := whole(step.get("stack_limit_bytes")))
-    ]
-    if not known:
-        return "not measured"
-    share, depth, limit = max(known)
-    return f"{format_bytes(depth)} of {format_bytes(limit)} ({format_percent(share)})"
 
 
 def _death_section(evidence: Evidence, deaths: Sequence[Death]) -> list[str]:
@@ -96,17 +77,18 @@ def _death_section(evidence: Evidence, deaths: Sequence[Death]) -> list[str]:
     unwanted = [death for death in deaths if not death.provoked]
     lines += [
         f"{len(deaths):,} on record, {len(deaths) - len(unwanted):,} of them asked for: "
-        "below the smallest stack, or by a scenario that expects them.",
+        "below the smallest stack, or by a scenario that expects them. "
+        f"{sum(death.by_hand for death in deaths):,} of all were provoked by hand.",
         "",
     ]
     ordered = [*unwanted, *(death for death in deaths if death.provoked)]
     rows = [
         [
-            code(death.attempt.phase),
+            place_of(death),
             prose(death.where),
             "yes" if death.provoked else "**no**",
             prose(death.text),
-            prose(death.cause) or "not proven",
+            prose(f"{death.cause}: {death.proof}" if death.proof else death.cause) or "not proven",
             evidence.cite(death.attempt, death.path),
         ]
         for death in ordered[:_MOST_DEATHS]
@@ -153,7 +135,7 @@ def _law_section(evidence: Evidence, scenarios: Sequence[ScenarioFacts]) -> list
             formula = str(law.get("formula") or law.get("reason") or "")
             rows.append(
                 [
-                    code(each.attempt.phase),
+                    place_of(each),
                     code(each.name),
                     "unknown" if limit is None else format_bytes(limit),
                     prose(str(law.get("kind", ""))),
@@ -174,7 +156,9 @@ def _number(value: object) -> str:
     return format_count(round(value)) if told else "unknown"  # type: ignore[call-overload]
 
 
-def _smallest_section(evidence: Evidence, shape: Shape) -> list[str]:
+def _smallest_section(
+    evidence: Evidence, shape: Shape, by_hand: Sequence[ScenarioFacts]
+) -> list[str]:
     rows = []
     for phase in shape.measured:
         attempt = latest(evidence.reader, phase.id, Check.OVERFLOW)
@@ -187,6 +171,7 @@ def _smallest_section(evidence: Evidence, shape: Shape) -> list[str]:
         reproduced = values.largest("overflow.reproduced")
         row = [code(phase.id), cell(found, why=why), share, cell(reproduced, why=why)]
         rows.append([*row, values.cite(evidence, found)])
+    rows += smallest_by_hand(evidence, by_hand)
     lines = ["## Smallest stacks", ""]
     if not rows:
         return [*lines, "Not measured: the ledger knows no component.", ""]
@@ -194,34 +179,39 @@ def _smallest_section(evidence: Evidence, shape: Shape) -> list[str]:
 
 
 def _combination_section(
-    evidence: Evidence, scenarios: Sequence[ScenarioFacts], deaths: Sequence[Death]
+    evidence: Evidence,
+    scenarios: Sequence[ScenarioFacts],
+    by_hand: Sequence[ScenarioFacts],
+    deaths: Sequence[Death],
 ) -> list[str]:
     lines = ["## Combinations of components", ""]
     dead: dict[tuple[str, ...], list[Death]] = {}
     for death in deaths:
-        if death.components and not death.provoked:
+        if death.components and not death.provoked and not death.by_hand:
             dead.setdefault(death.components, []).append(death)
-    combinations = dict.fromkeys(each.components for each in scenarios if each.components)
+    combinations = dict.fromkeys(e.components for e in (*scenarios, *by_hand) if e.components)
     if not combinations:
         return [*lines, "Not measured: no scenario is on record.", ""]
     rows = []
     for components in sorted(combinations, key=lambda each: (len(each), each)):
         newest = [each for each in scenarios if each.components == components and each.newest]
-        bad = [each for each in newest if _passed(each) is not True]
+        own = [each for each in by_hand if each.components == components and each.newest]
+        bad = [each for each in (*newest, *own) if _passed(each) is not True]
         earlier = dead.get(components, [])
         row = [" ".join(code(each) for each in components)]
-        row += [_safety(newest, bad, earlier), f"{len(newest):,}", f"{len(earlier):,}"]
+        row += [_safety(newest, earlier), f"{len(newest):,}", f"{len(earlier):,}", _tried(own)]
         telling = [(each.attempt, each.path) for each in bad]
         telling += [(each.attempt, each.path) for each in earlier]
-        telling += [(each.attempt, each.path) for each in newest]
+        telling += [(each.attempt, each.path) for each in (*newest, *own)]
         cited = [evidence.cite(attempt, path) for attempt, path in telling[:_MOST_CITED]]
         rows.append([*row, " ".join(dict.fromkeys(cited))])
     lines += [
         "Safe: every scenario that the newest checks ran with exactly these components on ended "
-        "as expected. It says nothing about scenarios that were not run.",
+        "as expected. It says nothing about scenarios that were not run. What was run by hand "
+        "makes nothing safe: it may have been another build.",
         "",
     ]
-    headers = ["on", "", "newest scenarios", "deaths ever", "evidence"]
+    headers = ["on", "", "newest scenarios", "deaths ever", "by hand", "evidence"]
     return lines + table(headers, rows)
 
 
@@ -235,13 +225,20 @@ def _passed(each: ScenarioFacts) -> bool | None:
     return passed if isinstance(passed, bool) else None
 
 
-def _safety(
-    newest: Sequence[ScenarioFacts], bad: Sequence[ScenarioFacts], dead: Sequence[Death]
-) -> str:
+def _safety(newest: Sequence[ScenarioFacts], dead: Sequence[Death]) -> str:
     if not newest:
         return "not measured by the newest checks"
-    if any(_passed(each) is False for each in bad):
+    passed = [_passed(each) for each in newest]
+    if False in passed:
         return "**dangerous**"
-    if bad:
+    if None in passed:
         return "cannot be told"
     return "safe now, died before" if dead else "safe"
+
+
+def _tried(by_hand: Sequence[ScenarioFacts]) -> str:
+    """What the newest runs by hand came to."""
+    passed = [_passed(each) for each in by_hand]
+    words = {True: "as expected", False: "**not as expected**", None: "cannot be told"}
+    told = [f"{passed.count(each):,} {word}" for each, word in words.items() if each in passed]
+    return ", ".join(told) or "–"

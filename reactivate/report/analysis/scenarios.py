@@ -1,12 +1,14 @@
-"""Overflow scenarios and smallest stacks, as the evidence of overflow checks has them."""
+"""Overflow scenarios and smallest stacks: of overflow checks, and of runs by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reactivate.evidence import Check, NotMeasured
+from reactivate.ledger.origin import by_hand
+from reactivate.ledger.provoked import provoked_notes
 from reactivate.ledger.records import AttemptRecord, AttemptStatus
 from reactivate.places import format_place
 from reactivate.report.analysis.evidence import Evidence
@@ -20,16 +22,23 @@ class ScenarioFacts:
     """One scenario of one attempt.
 
     Attributes:
-        attempt: the overflow check that ran it.
-        newest: whether that is the newest finished overflow check of its phase.
+        attempt: the overflow check that ran it, or the run by hand.
+        newest: whether that is the newest finished overflow check of its phase; by hand, the newest
+            run of this scenario with the same components.
         path: the evidence file, relative to the attempt's folder.
-        content: the document, or why it cannot be believed.
+        content: the document, or why it cannot be believed; by hand, what the ledger says, which
+            stands whatever became of the file.
     """
 
     attempt: AttemptRecord
     newest: bool
     path: str
     content: Mapping[str, Any] | NotMeasured
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody ran it by hand, so that it counts for no gate."""
+        return by_hand(self.attempt.phase)
 
     @property
     def name(self) -> str:
@@ -69,6 +78,9 @@ class Death:
         cause: the class of the cause, "" where the chain proves none.
         place: where in the source the class points to, or "".
         bytes: that the class is about; 0 where there is none.
+        proof: by what the class is proven.
+        chain: the folded call chain as text; only of a run by hand.
+        newest: see `ScenarioFacts`.
         components: what was on, () where the evidence does not say.
     """
 
@@ -81,7 +93,15 @@ class Death:
     cause: str = ""
     place: str = ""
     bytes: int = 0
+    proof: str = ""
+    chain: tuple[str, ...] = ()
+    newest: bool = True
     components: tuple[str, ...] = ()
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody provoked it by hand."""
+        return by_hand(self.attempt.phase)
 
 
 def overflow_attempts(evidence: Evidence) -> tuple[AttemptRecord, ...]:
@@ -109,15 +129,45 @@ def read_scenarios(evidence: Evidence) -> tuple[ScenarioFacts, ...]:
     )
 
 
+def read_by_hand(evidence: Evidence) -> tuple[ScenarioFacts, ...]:
+    """All scenarios that were run by hand, oldest first, as the ledger has them."""
+    found: list[ScenarioFacts] = []
+    newest: dict[tuple[str, str, tuple[str, ...]], int] = {}
+    for event in provoked_notes(evidence.reader):
+        if event.attempt is None or not by_hand(event.phase):
+            continue
+        attempt = evidence.reader.attempt(event.attempt)
+        path = str(event.data.get("evidence", ""))
+        each = ScenarioFacts(
+            attempt=attempt,
+            newest=True,
+            path=path if path in evidence.checks(attempt) else "",
+            content=event.data,
+        )
+        found.append(each)
+        newest[attempt.phase, each.name, each.components] = attempt.id
+    return tuple(
+        replace(
+            each, newest=newest[each.attempt.phase, each.name, each.components] == each.attempt.id
+        )
+        for each in found
+    )
+
+
 def read_deaths(evidence: Evidence, scenarios: Sequence[ScenarioFacts]) -> tuple[Death, ...]:
     """All deaths on record, those of scenarios first."""
-    found = [death for each in scenarios for death in _scenario_deaths(each)]
+    found = [*scenario_deaths(scenarios)]
     for attempt in overflow_attempts(evidence):
         for path in evidence.paths(attempt, _SMALLEST):
             document = evidence.document(attempt, path)
             if not isinstance(document, NotMeasured):
                 found += _search_deaths(attempt, path, document)
     return tuple(found)
+
+
+def scenario_deaths(scenarios: Sequence[ScenarioFacts]) -> tuple[Death, ...]:
+    """The deaths in the steps of scenarios."""
+    return tuple(death for each in scenarios for death in _scenario_deaths(each))
 
 
 def _scenario_deaths(scenario: ScenarioFacts) -> Iterator[Death]:
@@ -129,6 +179,7 @@ def _scenario_deaths(scenario: ScenarioFacts) -> Iterator[Death]:
         death = step.get("death")
         if not isinstance(death, Mapping):
             continue
+        chain = death.get("chain")
         found = step.get("classification")
         known: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
         yield Death(
@@ -141,6 +192,9 @@ def _scenario_deaths(scenario: ScenarioFacts) -> Iterator[Death]:
             cause=str(known.get("kind", "")),
             place=format_place(str(known.get("place", ""))),
             bytes=whole(known.get("bytes")) or 0,
+            proof=str(known.get("evidence", "")),
+            chain=tuple(str(line) for line in chain) if isinstance(chain, list) else (),
+            newest=scenario.newest,
             components=scenario.components,
         )
 

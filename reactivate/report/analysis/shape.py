@@ -8,7 +8,7 @@ from reactivate.checklist.model import PhaseKind
 from reactivate.checklist.parse import parse
 from reactivate.errors import ChecklistError, UsageError
 from reactivate.evidence import Check
-from reactivate.ledger.origin import origin_of
+from reactivate.ledger.origin import by_hand, origin_of
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import AttemptRecord, AttemptStatus
 from reactivate.tomlfile import nearest
@@ -107,7 +107,8 @@ def latest(reader: LedgerQueries, phase: str, check: Check) -> AttemptRecord | N
 
 
 def _attempted(reader: LedgerQueries, why: str) -> Shape:
-    names = dict.fromkeys(a.phase for a in reader.attempts() if not origin_of(a.phase))
+    attempted = dict.fromkeys(attempt.phase for attempt in reader.attempts())
+    names = [name for name in attempted if not (origin_of(name) or by_hand(name))]
     kinds = {"setup": PhaseKind.SETUP, "baseline": PhaseKind.BASELINE}
     phases = tuple(
         PhaseShape(id=name, kind=kinds.get(name, PhaseKind.COMPONENT), title=name) for name in names

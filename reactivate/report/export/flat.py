@@ -45,13 +45,14 @@ def csv_export(reader: LedgerReader) -> Iterator[str]:
             "unit": "" if unit is None else unit.value,
             "evidence": evidence,
         }
-        writer.writerow([_cell(known[column]) for column in COLUMNS])
+        writer.writerow([csv_cell(known[column]) for column in COLUMNS])
         if index % _LINES == 0:
             yield _taken(buffer)
     yield _taken(buffer)
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A value as it may stand in a spreadsheet: what is text stays text."""
     if not isinstance(value, str):
         return "" if value is None else value
     shown = visible(value)

@@ -7,13 +7,14 @@ bytes. The lines of an operation add up to all bytes that belong to a frame.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reactivate.evidence import Check, NotMeasured
 from reactivate.ledger.records import AttemptRecord
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import visible
-from reactivate.report.analysis.scenarios import read_scenarios, tables, whole
+from reactivate.report.analysis.scenarios import read_by_hand, read_scenarios, tables, whole
 from reactivate.report.analysis.shape import Shape, latest
 
 _MOST_ROWS = 512
@@ -22,7 +23,7 @@ Row = tuple[str, int]
 
 
 def folded_export(evidence: Evidence, shape: Shape, missing: list[str]) -> Iterator[str]:
-    """Lines of the newest call chains of every phase, and of the deaths in its scenarios.
+    """Lines of the newest call chains of every phase, and of the deaths in scenarios.
 
     Args:
         evidence: where the chains are read.
@@ -33,7 +34,13 @@ def folded_export(evidence: Evidence, shape: Shape, missing: list[str]) -> Itera
         attempt = latest(evidence.reader, phase.id, Check.TRACE)
         if attempt is not None:
             yield from _chains(evidence, attempt, missing)
-    for scenario in read_scenarios(evidence):
+    by_hand = [
+        # What the ledger says of it has the chain as text only.
+        replace(each, content=evidence.document(each.attempt, each.path))
+        for each in read_by_hand(evidence)
+        if each.newest
+    ]
+    for scenario in (*read_scenarios(evidence), *by_hand):
         if isinstance(scenario.content, NotMeasured):
             missing.append(scenario.content.reason)
             continue
@@ -41,7 +48,8 @@ def folded_export(evidence: Evidence, shape: Shape, missing: list[str]) -> Itera
             death = step.get("death")
             chain = death.get("chain") if isinstance(death, Mapping) else None
             if isinstance(chain, Mapping):
-                roots = [scenario.attempt.phase, f"death in {scenario.name} {step.get('label')}"]
+                place = "by hand" if scenario.by_hand else scenario.attempt.phase
+                roots = [place, f"death in {scenario.name} {step.get('label')}"]
                 yield from stack_lines(roots, _rows(chain))
 
 

@@ -14,6 +14,7 @@ from reactivate.report.export.document import json_export
 from reactivate.report.export.flat import csv_export
 from reactivate.report.export.folded import folded_export
 from reactivate.report.export.prometheus import prometheus_export
+from reactivate.report.export.provoked import provoked_export
 
 
 class Format(StrEnum):
@@ -23,6 +24,7 @@ class Format(StrEnum):
     CSV = "csv"
     PROMETHEUS = "prometheus"
     FOLDED = "folded"
+    PROVOKED = "provoked"
 
 
 def export(
@@ -32,7 +34,7 @@ def export(
 
     Args:
         reader: the ledger.
-        results: the folder of all results, for `folded`.
+        results: the folder of all results, for `folded` and `provoked`.
         wanted: the format.
         missing: gets a sentence for everything that could not be read.
 
@@ -47,6 +49,8 @@ def export(
             return csv_export(reader)
         case Format.PROMETHEUS:
             return prometheus_export(reader)
+        case Format.PROVOKED:
+            return provoked_export(Evidence(reader=reader, results=results))
         case Format.FOLDED:
             evidence = Evidence(reader=reader, results=results)
             return _some(folded_export(evidence, read_shape(reader), missing), missing)

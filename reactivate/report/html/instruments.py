@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reactivate.evidence import NotMeasured
+from reactivate.ledger.origin import origin_of
 from reactivate.ledger.records import JSON
 from reactivate.report.analysis.markup import code, link, prose, table
 from reactivate.report.analysis.overflow import overflow_analysis
-from reactivate.report.analysis.scenarios import ScenarioFacts, read_scenarios
+from reactivate.report.analysis.scenarios import ScenarioFacts, read_by_hand, read_scenarios
 from reactivate.report.analysis.values import cell
 from reactivate.report.html.facts import Facts, sweeps
 from reactivate.report.html.links import Links
@@ -93,11 +94,11 @@ def _error(series: JSON) -> str:
 
 def overflow_section(facts: Facts) -> str:
     """Growth curves, then the whole analysis of overflows."""
-    scenarios = read_scenarios(facts.evidence)
+    scenarios, by_hand = read_scenarios(facts.evidence), read_by_hand(facts.evidence)
     figures = [
-        figure(picture, f"{each.name} ({each.attempt.phase}), attempt {each.attempt.number}")
+        figure(picture, f"{each.name} ({_place(each)}), attempt {each.attempt.number}")
         + markdown([f"Evidence: {facts.evidence.cite(each.attempt, each.path)}"])
-        for each in scenarios
+        for each in (*scenarios, *by_hand)
         if each.newest
         for picture in growth_pictures(each)
     ]
@@ -106,7 +107,7 @@ def overflow_section(facts: Facts) -> str:
         for each in scenarios
         if isinstance(each.content, NotMeasured)
     ]
-    drawn = figures or [markdown(["No sweep of the newest overflow checks is on record.", ""])]
+    drawn = figures or [markdown(["No sweep is on record.", ""])]
     lines = overflow_analysis(facts.evidence, facts.shape).split("\n")
     # The page says once, for all that it shows, what its evidence is worth.
     analysis = lines[1 : lines.index("## Evidence")] if "## Evidence" in lines else lines[1:]
@@ -125,6 +126,14 @@ def overflow_section(facts: Facts) -> str:
 def growth_pictures(scenario: ScenarioFacts) -> tuple[Picture, ...]:
     """A picture for each swept parameter."""
     return tuple(
-        curve(f"{scenario.name} in {scenario.attempt.phase}", series, parameter=parameter)
+        curve(f"{scenario.name} in {_place(scenario)}", series, parameter=parameter)
         for parameter, series in sweeps(scenario).items()
     )
+
+
+def _place(scenario: ScenarioFacts) -> str:
+    """Where a scenario was run, plain text."""
+    if scenario.by_hand:
+        origin = origin_of(scenario.attempt.phase)
+        return f"a run by hand{f' of {origin}' if origin else ''}, which counts for no gate"
+    return scenario.attempt.phase

@@ -15,7 +15,7 @@ from reactivate.files import replace_file, replace_files
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import file_part, prose
 from reactivate.report.analysis.reader import LedgerReader
-from reactivate.report.analysis.scenarios import read_scenarios
+from reactivate.report.analysis.scenarios import ScenarioFacts, read_by_hand, read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
 from reactivate.report.decision_log import file_name
 from reactivate.report.html.facts import Facts, among
@@ -192,12 +192,24 @@ def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
         compared = picture_of(facts, each)
         if compared is not None:
             found[_refused_name(each)] = compared
-    for scenario in read_scenarios(facts.evidence):
-        if scenario.newest and among(scenario.attempt.phase, only):
+    for scenario in (*read_scenarios(facts.evidence), *read_by_hand(facts.evidence)):
+        if scenario.newest and _is_among(scenario, only):
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
-                found[f"growth-{scenario.attempt.phase}-{scenario.name}{more}"] = picture
+                found[f"growth-{_sweep_name(scenario)}{more}"] = picture
     return svg_files({file_part(name): picture for name, picture in found.items()})
+
+
+def _is_among(scenario: ScenarioFacts, only: Sequence[str]) -> bool:
+    if scenario.by_hand:
+        return not only or not {*only}.isdisjoint(scenario.components)
+    return among(scenario.attempt.phase, only)
+
+
+def _sweep_name(scenario: ScenarioFacts) -> str:
+    """Of a sweep's picture. By hand one scenario runs with this and with that component on."""
+    number = f"-{scenario.attempt.number:03}" if scenario.by_hand else ""
+    return f"{scenario.attempt.phase}{number}-{scenario.name}"
 
 
 def write_report(report: Report, page: Path, pictures: Path) -> bool:

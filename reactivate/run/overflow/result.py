@@ -69,6 +69,11 @@ class StepResult:
         """Whether a stack overflow is proven."""
         return self.cause is not None and self.cause.kind is DeathKind.OVERFLOW
 
+    @property
+    def judged(self) -> bool:
+        """Whether its ending says anything of the target."""
+        return self.ending not in {Ending.NOT_RUN, Ending.REFUSED}
+
     def as_expected(self, expectation: Expectation) -> bool:
         """Whether it did what the scenario expects, and lost nothing."""
         if isinstance(self.lost, int) and self.lost:
@@ -131,7 +136,12 @@ class ScenarioResult:
     @property
     def complete(self) -> bool:
         """Whether every step could be run and judged."""
-        return not any(s.ending in {Ending.NOT_RUN, Ending.REFUSED} for s in self.steps)
+        return all(step.judged for step in self.steps)
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether a step that could be judged did what is not expected."""
+        return any(s.judged and not s.as_expected(self.scenario.expect) for s in self.steps)
 
     @property
     def seconds(self) -> float:

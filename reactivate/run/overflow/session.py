@@ -27,6 +27,21 @@ class Plan:
     components: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A scenario that has ended.
+
+    Attributes:
+        result: what became of it.
+        build: what it was run on.
+        started: when.
+    """
+
+    result: ScenarioResult
+    build: Build
+    started: datetime
+
+
 def planned(
     spec: TargetSpec, scenarios: Sequence[Scenario], extra: Collection[str]
 ) -> tuple[Plan, ...]:
@@ -79,7 +94,7 @@ async def run_plans(
     reduced: bool,
     least: bool = False,
     isolate: bool = False,
-    found: Callable[[ScenarioResult], None] = lambda result: None,
+    found: Callable[[Ran], None] = lambda ran: None,
 ) -> tuple[ScenarioResult, ...]:
     """Run scenarios one after the other; each build is made once.
 
@@ -92,7 +107,7 @@ async def run_plans(
         reduced: see `run_scenario`.
         least: see `run_scenario`.
         isolate: see `Site`.
-        found: called with each result as soon as it is there.
+        found: called with each scenario as soon as it has ended.
     """
     reap(workspace)
     builds: dict[tuple[str, ...], Build] = {}
@@ -101,11 +116,13 @@ async def run_plans(
         if plan.components not in builds:
             reporter.advance(0, 1, f"building {' '.join(plan.components) or 'the minimal target'}")
             builds[plan.components] = await build_target(spec, workspace, plan.components)
-        site = Site(workspace=workspace, spec=spec, build=builds[plan.components], isolate=isolate)
+        build = builds[plan.components]
+        site = Site(workspace=workspace, spec=spec, build=build, isolate=isolate)
+        started = datetime.now(UTC)
         results.append(
             await run_scenario(site, plan.scenario, folder, reporter, reduced=reduced, least=least)
         )
-        found(results[-1])
+        found(Ran(result=results[-1], build=build, started=started))
     return tuple(results)
 
 
