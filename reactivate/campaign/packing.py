@@ -31,7 +31,9 @@ SCHEMA: Final = "reactivate.pack/1"
 LEDGER: Final = "ledger.db"
 _TREES: Final = ("checklists", "configs", "probes", "docs/decisions", "results/analysis",
                  "results/calibration")  # fmt: skip
-_ATTEMPT: Final = re.compile(r"results/(merged/[^/]+/)?[A-Za-z0-9_][^/]*/attempt-[0-9]{3,}/.+")
+_ATTEMPT: Final = re.compile(
+    r"results/((merged/[^/]+/)?[A-Za-z0-9_][^/]*/attempt-[0-9]{3,}|overflow/[0-9TZ-]+)/.+"
+)
 _NOT_EVIDENCE: Final = ("results/build/", "results/source/")
 """A stranger's builds are not to be taken for what was built here."""
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from reactivate.evidence import Check
 from reactivate.report.analysis.evidence import Evidence
-from reactivate.report.analysis.markup import file_part, prose
-from reactivate.report.analysis.scenarios import read_scenarios
+from reactivate.report.analysis.markup import prose
+from reactivate.report.analysis.scenarios import read_by_hand, read_scenarios
 from reactivate.report.analysis.shape import Shape
 from reactivate.report.html.facts import Facts
-from reactivate.report.html.instruments import growth_pictures
+from reactivate.report.html.instruments import growth_pictures, sweep_name
 from reactivate.report.html.refused import picture_of, refusals
 from reactivate.report.html.sections import chain_picture, depth_picture
 from reactivate.report.picture.svg import Picture
@@ -44,9 +44,9 @@ def component_pictures(evidence: Evidence, shape: Shape, name: str) -> Pictures:
 def overflow_pictures(evidence: Evidence) -> Pictures:
     """Growth curves of the newest sweeps."""
     found: dict[str, tuple[str, Picture]] = {}
-    for scenario in read_scenarios(evidence):
+    for scenario in (*read_scenarios(evidence), *read_by_hand(evidence)):
         for number, picture in enumerate(growth_pictures(scenario) if scenario.newest else ()):
-            name = file_part(f"growth-{scenario.attempt.phase}-{scenario.name}")
+            name = sweep_name(scenario)
             found[f"{name}-{number + 1}" if number else name] = ("## Growth", picture)
     return found
 

@@ -39,7 +39,7 @@ from reactivate.workload.scenario import Expectation
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import in_process
 
-ALL = Wanted(component="vector_storage", overflow=True)
+ALL = Wanted(components=("vector_storage",), overflow=True)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def told(passage: Passage) -> list[object]:
 
 
 def analyses(workspace: Workspace) -> dict[str, str]:
-    return dict(render(workspace.ledger, workspace.results, ALL))
+    return dict(render(workspace.ledger, workspace.results, ALL).documents)
 
 
 def notes(workspace: Workspace) -> tuple[Event, ...]:

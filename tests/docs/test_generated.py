@@ -119,7 +119,7 @@ def test_what_the_program_says_is_in_the_table(
     ), said
 
 
-AS_TYPED = {"bisect": ["--good", "A", "--bad", "B", "--gate", "C.baseline"]}
+AS_TYPED = {"bisect": ["--good", "A", "--bad", "B"]}
 
 
 def hints() -> list[str]:
@@ -142,6 +142,8 @@ def test_what_an_error_tells_to_type_is_a_command(line: str) -> None:
     words = shlex.split(command.removeprefix("reactivate ").replace('"…"', "reason"))
     if words[-1] == "…":  # as the person typed the rest
         words[-1:] = AS_TYPED.get(words[0], ["…"])
+        if words[0] == "bisect" and "--gate" not in words:
+            words += ["--gate", "C.baseline"]
     understood([word.replace("…", "3") for word in words])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.origin import origin_of
 from reactivate.ledger.records import JSON
-from reactivate.report.analysis.markup import code, link, prose, table
+from reactivate.report.analysis.markup import code, file_part, link, prose, table
 from reactivate.report.analysis.overflow import overflow_analysis
 from reactivate.report.analysis.scenarios import ScenarioFacts, read_by_hand, read_scenarios
 from reactivate.report.analysis.values import cell
@@ -129,6 +129,12 @@ def growth_pictures(scenario: ScenarioFacts) -> tuple[Picture, ...]:
         curve(f"{scenario.name} in {_place(scenario)}", series, parameter=parameter)
         for parameter, series in sweeps(scenario).items()
     )
+
+
+def sweep_name(scenario: ScenarioFacts) -> str:
+    """Of its pictures. By hand one scenario runs with this and with that component on."""
+    number = f"-{scenario.attempt.number:03}" if scenario.by_hand else ""
+    return file_part(f"growth-{scenario.attempt.phase}{number}-{scenario.name}")
 
 
 def _place(scenario: ScenarioFacts) -> str:

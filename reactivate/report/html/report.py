@@ -23,6 +23,7 @@ from reactivate.report.html.first import first_screen
 from reactivate.report.html.instruments import (
     calibration_section,
     growth_pictures,
+    sweep_name,
     history_section,
     overflow_section,
 )
@@ -196,7 +197,7 @@ def _files(facts: Facts, only: Sequence[str]) -> dict[str, str]:
         if scenario.newest and _is_among(scenario, only):
             for number, picture in enumerate(growth_pictures(scenario)):
                 more = f"-{number + 1}" if number else ""
-                found[f"growth-{_sweep_name(scenario)}{more}"] = picture
+                found[f"{sweep_name(scenario)}{more}"] = picture
     return svg_files({file_part(name): picture for name, picture in found.items()})
 
 
@@ -204,12 +205,6 @@ def _is_among(scenario: ScenarioFacts, only: Sequence[str]) -> bool:
     if scenario.by_hand:
         return not only or not {*only}.isdisjoint(scenario.components)
     return among(scenario.attempt.phase, only)
-
-
-def _sweep_name(scenario: ScenarioFacts) -> str:
-    """Of a sweep's picture. By hand one scenario runs with this and with that component on."""
-    number = f"-{scenario.attempt.number:03}" if scenario.by_hand else ""
-    return f"{scenario.attempt.phase}{number}-{scenario.name}"
 
 
 def write_report(report: Report, page: Path, pictures: Path) -> bool:
