@@ -48,17 +48,20 @@ class Book:
         self,
         workspace: Workspace,
         spec: TargetSpec,
-        folder: Path,
         *,
         ledger: ProvokedLedger | None = None,
         why_not: str = "",
     ) -> None:
-        self._workspace, self._spec, self._folder, self._ledger = workspace, spec, folder, ledger
+        self._workspace, self._spec, self._ledger = workspace, spec, ledger
         self.why_not = why_not
         self.recorded = 0
 
-    def take(self, ran: Ran) -> None:
+    def take(self, ran: Ran, folder: Path) -> None:
         """Record a scenario with all its files, or nothing of it.
+
+        Args:
+            ran: the scenario.
+            folder: of its evidence, below the folder of all results.
 
         Raises:
             LedgerError, WorkspaceError: nothing was recorded.
@@ -67,8 +70,8 @@ class Book:
             return
         result = ran.result
         own = [result.evidence, result.scenario.name]
-        files = record_artifacts(self._folder, only=own)
-        below = self._folder.relative_to(self._workspace.results).as_posix()
+        files = record_artifacts(folder, only=own)
+        below = folder.relative_to(self._workspace.results).as_posix()
         self._ledger.provoked(
             note(result, files, f"results/{below}", configuration=self._settings(ran)),
             outcome=_outcome(result),
@@ -88,7 +91,7 @@ class Book:
 
 
 @contextmanager
-def book(workspace: Workspace, spec: TargetSpec, folder: Path) -> Iterator[Book]:
+def book(workspace: Workspace, spec: TargetSpec) -> Iterator[Book]:
     """The book of a run by hand, which holds the ledger's lock until it is closed.
 
     Where there is no ledger, or another command writes to it, the run goes on without a record:
@@ -97,10 +100,10 @@ def book(workspace: Workspace, spec: TargetSpec, folder: Path) -> Iterator[Book]
     Args:
         workspace: whose ledger it is.
         spec: the target that is run.
-        folder: of the evidence, below the folder of all results.
 
     Raises:
-        LedgerError: there is a ledger, and it is damaged, tampered with or of another version.
+        LedgerError: there is a ledger, and it is damaged, tampered with, of another version, or
+            cannot be written; nothing was run.
     """
     with ExitStack() as stack:
         ledger, why_not = None, ""
@@ -111,7 +114,7 @@ def book(workspace: Workspace, spec: TargetSpec, folder: Path) -> Iterator[Book]
                 ledger = stack.enter_context(ProvokedLedger.open(workspace.ledger, writer=True))
             except LedgerLockedError as error:
                 why_not = error.what
-        yield Book(workspace, spec, folder, ledger=ledger, why_not=why_not)
+        yield Book(workspace, spec, ledger=ledger, why_not=why_not)
 
 
 def note(

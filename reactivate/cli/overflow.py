@@ -130,15 +130,15 @@ def _run(
     from reactivate.cli.progress import progress
     from reactivate.run.overflow.session import results_folder, run_plans
 
-    folder = results_folder(workspace)
-    with book(workspace, spec, folder) as taken:
+    with book(workspace, spec) as taken:
+        folder = results_folder(workspace)
         show_unrecorded(taken.why_not)
 
         def found(ran: Ran) -> None:
             # Shown first: what was seen is not lost where it cannot be recorded.
             if not as_json:
                 show_result(ran.result)
-            taken.take(ran)
+            taken.take(ran, folder)
 
         async def run() -> tuple[ScenarioResult, ...]:
             with progress(quiet=as_json) as reporter:

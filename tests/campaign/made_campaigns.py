@@ -229,13 +229,13 @@ def provoke(
         log=folder / "log",
         command=(),
     )
-    with book(workspace, spec, folder) as taken:
+    with book(workspace, spec) as taken:
         result = _result(scenario, build.components, dies=dies)
         death = folder / name / "step-2" / "death.json"
         death.parent.mkdir(parents=True)
         death.write_text(json.dumps({"died": dies}))
         (folder / result.evidence).write_text(json.dumps(document(result)))
-        taken.take(Ran(result=result, build=build, started=datetime.now(UTC)))
+        taken.take(Ran(result=result, build=build, started=datetime.now(UTC)), folder)
         assert not taken.why_not
     return folder
 

@@ -27,7 +27,7 @@ from reactivate.campaign.replaying import replay_ledger
 from reactivate.campaign.review import review
 from reactivate.campaign.status import CampaignStatus
 from reactivate.campaign.unpacking import unpack
-from reactivate.errors import LedgerError
+from reactivate.errors import ExitCode, LedgerError
 from reactivate.ledger import Event, Ledger
 from reactivate.ledger.origin import BY_HAND, by_hand, origin_of
 from reactivate.ledger.provoked import ProvokedLedger, provoked_notes
@@ -369,12 +369,12 @@ def test_while_another_command_writes_nothing_is_recorded_and_it_is_said(own: Wo
     recorded = events_of(own)
     with (
         Ledger.open(own.ledger, writer=True),
-        book(own, spec, own.results / "overflow") as taken,
+        book(own, spec) as taken,
     ):
         assert "is being written by process" in taken.why_not
     # And the other way round: a run by hand keeps other writers out until it has ended.
     with (
-        book(own, spec, own.results / "overflow") as taken,
+        book(own, spec) as taken,
         pytest.raises(LedgerError, match="is being written by process"),
         Ledger.open(own.ledger, writer=True),
     ):
@@ -382,10 +382,19 @@ def test_while_another_command_writes_nothing_is_recorded_and_it_is_said(own: Wo
     assert taken.why_not == "" and events_of(own) == recorded
 
 
+def test_a_damaged_ledger_is_refused_before_anything_runs(
+    own: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.ledger.write_bytes(own.ledger.read_bytes()[:-4096])
+    done = in_process(["-C", str(own.root), "overflow", "--scenario", "baseline_minimal"], capsys)
+    assert done.code == ExitCode.LEDGER, done.out
+    assert not list(own.results.glob("overflow/*"))
+
+
 def test_without_a_ledger_none_is_made(tmp_path: Path) -> None:
     fresh = workspace_for(tmp_path / "fresh")
     spec = load_target(target_path(fresh, "own"))
-    with book(fresh, spec, fresh.results / "overflow") as taken:
+    with book(fresh, spec) as taken:
         assert "has no ledger yet" in taken.why_not
     assert not fresh.ledger.exists()
 
