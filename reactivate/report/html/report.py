@@ -23,9 +23,9 @@ from reactivate.report.html.first import first_screen
 from reactivate.report.html.instruments import (
     calibration_section,
     growth_pictures,
-    sweep_name,
     history_section,
     overflow_section,
+    sweep_name,
 )
 from reactivate.report.html.links import Links
 from reactivate.report.html.page import document, markdown, navigation, section
