@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import json
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import trio
 from bindfs import bench, launcher
 from hypothesis import given
 from hypothesis import strategies as st
+from trace_programs import obedient
 
 from reactivate.errors import ConfigurationError
 from reactivate.evidence import Measurement, NotMeasured, Role
@@ -159,16 +159,8 @@ def test_sampling_stops_at_the_most(needs_fuse: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.fuse
-def test_the_clock_starts_when_what_came_before_is_served(
-    needs_fuse: None, project_root: Path, tmp_path: Path
-) -> None:
+def test_the_clock_starts_when_what_came_before_is_served(needs_fuse: None, tmp_path: Path) -> None:
     """close(2) returns at once, and both daemons then take 20 ms over RELEASEDIR."""
-    program = tmp_path / "obedient"
-    subprocess.run(
-        ["make", "-s", "-C", project_root / "probes" / "groundtruth" / "fuse", f"OUT={tmp_path}",
-         program],
-        check=True,
-    )  # fmt: skip
     if not mount_fusectl():
         pytest.skip("fusectl is not mounted")
     connections: list[int] = []
@@ -191,8 +183,8 @@ def test_the_clock_starts_when_what_came_before_is_served(
     on = bench(tmp_path, (closing,), repeats=3, max_repeats=3, warmup=1)
     on = dataclasses.replace(
         on,
-        subject=Obedient(program, tmp_path / "subject"),
-        references={Role.BASELINE: Obedient(program, tmp_path / "baseline")},
+        subject=Obedient(obedient(), tmp_path / "subject"),
+        references={Role.BASELINE: Obedient(obedient(), tmp_path / "baseline")},
     )
     trio.run(Latency().measure, on)
     assert unanswered == [0] * 16  # 4 repetitions on 2 mounts, and each looked at both

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from trace_programs import depths
+from trace_programs import depths, obedient
 
 from reactivate.evidence import Address, Pid, Tid
 from reactivate.instrument.alerts import DEFAULT_SHARES
@@ -19,7 +19,7 @@ from reactivate.instrument.stack_areas import StackArea
 from reactivate.instrument.touch import Caller, Touch
 from reactivate.instrument.touches import recording
 from reactivate.run.calibrate.orders import Order, calm
-from reactivate.run.calibrate.programs import Obedient, build, limit_bytes
+from reactivate.run.calibrate.programs import Obedient, limit_bytes
 from reactivate.workload.operation import Operation
 from tests.target.daemons import until
 from tests.waiting import PATIENCE_SECONDS
@@ -87,7 +87,7 @@ class Hearing:
 @pytest.mark.root
 @pytest.mark.parametrize("thread", [False, True], ids=["main", "worker"])
 def test_the_reporter_hears_it_before_the_run_is_over(
-    needs_fuse: None, needs_root: None, tmp_path: Path, project_root: Path, thread: bool
+    needs_fuse: None, needs_root: None, tmp_path: Path, thread: bool
 ) -> None:
     """The workload itself waits for the alerts, between one operation and the next."""
     if shutil.which("bpftrace") is None:
@@ -103,8 +103,7 @@ def test_the_reporter_hears_it_before_the_run_is_over(
     (tmp_path / "evidence").mkdir()
 
     async def main() -> None:
-        programs = await build(project_root / "probes" / "groundtruth", tmp_path / "built")
-        daemon = Obedient(programs.path("obedient", "O2"), tmp_path, thread=thread)
+        daemon = Obedient(obedient(), tmp_path, thread=thread)
         await Growth().measure(
             Bench(
                 subject=daemon,
