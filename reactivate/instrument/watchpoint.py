@@ -23,8 +23,11 @@ from reactivate.instrument.autopsy import unwind
 from reactivate.instrument.chain import Chain
 from reactivate.instrument.contract import Availability
 from reactivate.target import debug_registers, snapshot
-from reactivate.target.watch import STOP_SECONDS, Tracer
+from reactivate.target.watch import Tracer
 from reactivate.target.watcher import Watch, watch_on
+
+_READY_SECONDS = 60.0
+"""A process may have to start. A thread that does not stop is told by it, after STOP_SECONDS."""
 
 
 class Catch:
@@ -40,16 +43,18 @@ class Catch:
         Raises:
             MeasurementError: they cannot be set.
         """
-        armed = await trio.to_thread.run_sync(self._watch.await_armed, STOP_SECONDS)
+        armed = await trio.to_thread.run_sync(self._watch.await_armed, _READY_SECONDS)
         if self._watch.failure:
             raise MeasurementError(
-                "the watchpoints cannot be set", why=self._watch.failure, hint="reactivate doctor"
+                "the watchpoints cannot be set",
+                why=self._watch.failure,
+                hint="reactivate doctor; for a thread that is busy: ps -L -o tid,stat,wchan PID",
             )
         if not armed:
             raise MeasurementError(
                 "the watchpoints were not set in time",
-                why=f"a thread of the process did not stop within {STOP_SECONDS:g} s",
-                hint="look for a thread in state D: ps -L -o tid,stat,wchan",
+                why=f"whoever watches was not ready within {_READY_SECONDS:g} s",
+                hint="type the command again when the machine is less busy",
             )
 
     async def result(self) -> Chain | None:
@@ -145,7 +150,7 @@ def _trial() -> str:
             address = Address(int(child.stdout.readline()))
             tracer = Tracer(Pid(child.pid), (address,), Path(), "")
             tracer.start()
-            tracer.armed.wait(STOP_SECONDS)
+            tracer.armed.wait(_READY_SECONDS)
             if not tracer.failure:
                 child.stdin.write(b"x")
                 child.stdout.readline()

@@ -24,7 +24,7 @@ from reactivate.run.life import ThreadLife
 from reactivate.run.tracee import Life, follow, seize
 
 _GATE = Path(__file__).with_name("gate.py")
-_GATE_SECONDS = 10.0
+_GATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

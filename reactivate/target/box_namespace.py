@@ -21,7 +21,7 @@ from reactivate.procfs import FuseMount
 
 _INIT = Path(__file__).with_name("box_init.py")
 _CLONE_NEWPID = 0x20000000
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0
 
 
 class NoNamespaceError(Exception):

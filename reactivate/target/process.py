@@ -29,7 +29,7 @@ from reactivate.target.log_limit import limit_log
 from reactivate.target.model import Fault
 
 _BEGIN = Path(__file__).with_name("begin.py")
-_SPAWN_SECONDS = 10.0
+_SPAWN_SECONDS = 60.0
 
 
 class StartError(Exception):
