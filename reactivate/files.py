@@ -1,9 +1,39 @@
-"""Writing a whole file so that nobody ever sees half of it."""
+"""Reading a file that somebody named, and writing one so that nobody ever sees half of it."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to be read; what is no file is refused before it is waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe, a socket or a device.
+    """
+    # A pipe that nobody writes to would keep whoever opens it, and a device may have no end.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "this is no regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path, *, most_bytes: int = -1) -> bytes:
+    """What `open_file` gives, or the first bytes of it."""
+    with open_file(path) as file:
+        return file.read(most_bytes)
 
 
 def replace_file(path: Path, data: bytes) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reactivate.errors import ConfigurationError, WorkspaceError
+from reactivate.files import read_file
 
 Kind = TypeVar("Kind")
 Key = str | int
@@ -37,7 +38,7 @@ class TomlFile:
         self.path = path
         self._faults: list[tuple[int, str]] = []
         try:
-            self.text = path.read_bytes().decode("utf-8")
+            self.text = read_file(path).decode("utf-8")
             self.data: dict[str, object] = tomllib.loads(self.text)
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be read", why=error.strerror or "") from error

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "reactivate"
 
 SMALL = {
+    "documents",
     "errors",
     "evidence",
     "files",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from reactivate.campaign.packing import LEDGER, MANIFEST, SCHEMA
+from reactivate.documents import parse_json
 from reactivate.errors import (
     LedgerCorruptError,
     LedgerError,
@@ -20,6 +20,7 @@ from reactivate.errors import (
     UsageError,
     WorkspaceError,
 )
+from reactivate.files import open_file
 from reactivate.report.analysis.reader import LedgerReader
 
 _PLAIN: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -53,7 +54,7 @@ class Unpacked:
 def is_pack(file: Path) -> bool:
     """Whether a file begins like a tar archive."""
     try:
-        with file.open("rb") as content:
+        with open_file(file) as content:
             return content.read(262)[257:] == b"ustar"
     except OSError as error:
         raise LedgerError(f"{file} cannot be read", why=error.strerror or str(error)) from error
@@ -240,7 +241,7 @@ def _store(path: Path, source: object, member: tarfile.TarInfo) -> tuple[int, st
 
 
 def _manifest(file: Path, text: bytes) -> Mapping[str, object]:
-    found = json.loads(text)
+    found = parse_json(text)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         told = found.get("schema") if isinstance(found, dict) else "none"
         raise damaged(file, f"its manifest has the schema {told}, this version reads {SCHEMA}")

@@ -106,14 +106,19 @@ def show_error(error: ReactivateError, code: ExitCode, *, as_json: bool) -> None
     if as_json:
         emit_json("reactivate.error/1", error_json(error, code))
         return
+    from reactivate.report.analysis.markup import visible
+
     style = "yellow" if code in (ExitCode.WAITING, ExitCode.INTERRUPTED) else "red"
-    talk(sentence(error.what), style=style)
+    # What was typed is said again, and may hold what a terminal obeys.
+    for line in sentence(error.what).split("\n"):
+        talk(visible(line), style=style)
     for line in error.why.splitlines():
-        talk(f"  {line}" if line else "")
+        talk(f"  {visible(line)}" if line else "")
     talk(f"[exit {int(code)}]", style="dim")
     hint = hint_of(error, code)
     # Most hints are a command; some are advice in a sentence.
-    talk(hint if hint.endswith(".") else f"next: {hint}")
+    for line in (hint if hint.endswith(".") else f"next: {hint}").split("\n"):
+        talk(visible(line))
 
 
 def hint_of(error: ReactivateError, code: ExitCode) -> str:

@@ -16,6 +16,7 @@ from reactivate.errors import (
     LedgerLockedError,
     LedgerVersionError,
 )
+from reactivate.files import open_file
 from reactivate.ledger import schema
 from reactivate.ledger.chain import tampered
 from reactivate.ledger.lock import locked_error, read_holder
@@ -248,7 +249,7 @@ def _not_begun(path: Path) -> bool:
 def _refuse_other_files(path: Path) -> None:
     """SQLite takes a file of a few bytes for an empty database, and would overwrite it."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(len(_MAGIC))
     except FileNotFoundError:
         return
@@ -270,7 +271,7 @@ def _unreadable(path: Path, error: OSError) -> LedgerError:
 def _connect(path: Path, mode: str, patience_seconds: float) -> sqlite3.Connection:
     with translated(path, "open it"):
         return sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=patience_seconds,
             isolation_level=None,

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from reactivate.documents import parse_json, text, whole
 from reactivate.errors import LedgerError, LedgerLockedError
+from reactivate.files import read_file
 
 _UNKNOWN_HOLDER_SECONDS: Final = 1.0
 """How long to look again while the lock is held but its file names nobody who lives: a holder
@@ -80,11 +82,11 @@ class WriterLock:
 def read_holder(path: Path) -> Holder | None:
     """The name in the lock file; None if there is none. It may be that of a dead holder."""
     try:
-        fields = json.loads(path.read_bytes())
+        fields = parse_json(read_file(path))
         return Holder(
-            pid=int(fields["pid"]), command=str(fields["command"]), since=str(fields["since"])
+            pid=whole(fields, "pid"), command=text(fields, "command"), since=text(fields, "since")
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

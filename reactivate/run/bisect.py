@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from reactivate.documents import parse_json
 from reactivate.errors import (
     BuildError,
     ComponentNotEnabledError,
@@ -27,7 +28,7 @@ from reactivate.errors import (
     WorkspaceError,
 )
 from reactivate.evidence import Bound, Measurement, NotMeasured, Role, Verdict
-from reactivate.files import replace_file
+from reactivate.files import read_file, replace_file
 from reactivate.gate.comparison import compare
 from reactivate.gate.difference import Difference, Terms
 from reactivate.gate.judgement import Judgement
@@ -355,7 +356,7 @@ def _write(path: Path, probes: Mapping[str, Probe]) -> None:
 def _read(path: Path) -> dict[str, Probe]:
     """What earlier runs found out; nothing from a file that cannot be understood."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_file(path))
         probes = [_probe(each) for each in content["probes"]]
     except (OSError, ValueError, KeyError, TypeError):
         return {}

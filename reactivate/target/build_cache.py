@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reactivate.files import replace_file
+from reactivate.documents import parse_json
+from reactivate.files import read_file, replace_file
 from reactivate.target.source import Source
 
 _TOOLS = ("cc", "c++", "gcc", "g++", "clang", "ld", "make", "cargo", "rustc", "cmake", "pkg-config")
@@ -54,7 +55,7 @@ def still_valid(stamp: Path, recipe: Recipe, artifact: Path) -> bool:
     if recipe.source is None or not recipe.commands:
         return False
     try:
-        then = json.loads(stamp.read_text(encoding="utf-8"))
+        then = parse_json(read_file(stamp))
         with artifact.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
