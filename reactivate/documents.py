@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +71,7 @@ def parse_json(raw: bytes) -> Any:
         raise ValueError(_TOO_DEEP) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 text: {error}") from error
-    refuse_values(found, halves=b"\\ud" in raw or b"\\uD" in raw)
+    refuse_deep(found, _refuse)
     return found
 
 
@@ -132,36 +132,39 @@ _TOO_DEEP = f"it is nested deeper than {MOST_LEVELS} levels"
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_constant)
 
 
-def refuse_values(found: object, *, halves: bool = False) -> None:
-    """Refuse a document nested too deep, or with a number that is none.
+def refuse_deep(found: object, refuse: Callable[[Any], None] | None = None) -> None:
+    """Refuse a document that is nested too deep.
 
     Args:
         found: what Python's reader made of it.
-        halves: whether there may be halves of characters in it.
+        refuse: is given each value and each key, to refuse it.
 
     Raises:
-        ValueError: as `parse_json`.
+        ValueError: it is deeper than `MOST_LEVELS`, or as `refuse` does.
     """
     # Level by level: what is nested deep must not nest the calls that refuse it.
     level: list[Any] = [found]
     for _ in range(MOST_LEVELS + 1):
-        for value in level:
-            kind = type(value)
-            if kind is int:
-                if not -(1 << 63) <= value < 1 << 64:
-                    raise ValueError(f"a number of {value.bit_length()} bits does not fit into 64")
-            elif kind is float:
-                if not math.isfinite(value):
-                    raise ValueError("a number is too large to be one")
-            elif kind is str and halves:
-                # Names of files may be no UTF-8; what stands for their bytes is let through.
-                value.encode("utf-8", "surrogateescape")
+        if refuse is not None:
+            for value in level:
+                refuse(value)
         around = [value for value in level if type(value) in (dict, list)]
         if not around:
             return
-        if halves:
-            level = [*chain.from_iterable(around)]
-            level += chain.from_iterable(v.values() for v in around if type(v) is dict)
-        else:
-            level = [*chain.from_iterable(v.values() if type(v) is dict else v for v in around)]
+        keys = chain.from_iterable(v for v in around if type(v) is dict) if refuse else ()
+        inner = chain.from_iterable(v.values() if type(v) is dict else v for v in around)
+        level = [*inner, *keys]
     raise ValueError(_TOO_DEEP)
+
+
+def _refuse(value: Any) -> None:
+    kind = type(value)
+    if kind is int:
+        if not -(1 << 63) <= value < 1 << 64:
+            raise ValueError("a number does not fit into 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError("a number is too large to be one")
+    elif kind is str and not value.isascii():
+        # Names of files may be no UTF-8; what stands for their bytes is let through.
+        value.encode("utf-8", "surrogateescape")

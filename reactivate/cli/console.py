@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -75,13 +76,25 @@ def _line(parts: tuple[Part, ...], style: str, *, on_stderr: bool) -> None:
     stream = sys.stderr if on_stderr else sys.stdout
     if not coloured(stream):
         text = "".join(part if isinstance(part, str) else part.text for part in parts)
-        stream.write(text + "\n")
+        stream.write(_harmless(text) + "\n")
         stream.flush()  # the two streams are often one file, and their lines have an order
         return
     from rich.text import Text
 
     styled = [(part, style) if isinstance(part, str) else (part.text, part.style) for part in parts]
+    styled = [(_harmless(text), own) for text, own in styled]
     console(on_stderr=on_stderr).print(Text.assemble(*styled))
+
+
+def _harmless(text: str) -> str:
+    """Names of files and what was typed may hold what a terminal would obey; it is written out."""
+    if text.isprintable():
+        return text
+    from reactivate.report.analysis.markup import visible
+
+    return "".join(
+        each if each in "\n\t" else visible(each) for each in re.split(r"([\n\t])", text)
+    )
 
 
 @cache
@@ -106,19 +119,14 @@ def show_error(error: ReactivateError, code: ExitCode, *, as_json: bool) -> None
     if as_json:
         emit_json("reactivate.error/1", error_json(error, code))
         return
-    from reactivate.report.analysis.markup import visible
-
     style = "yellow" if code in (ExitCode.WAITING, ExitCode.INTERRUPTED) else "red"
-    # What was typed is said again, and may hold what a terminal obeys.
-    for line in sentence(error.what).split("\n"):
-        talk(visible(line), style=style)
+    talk(sentence(error.what), style=style)
     for line in error.why.splitlines():
-        talk(f"  {visible(line)}" if line else "")
+        talk(f"  {line}" if line else "")
     talk(f"[exit {int(code)}]", style="dim")
     hint = hint_of(error, code)
     # Most hints are a command; some are advice in a sentence.
-    for line in (hint if hint.endswith(".") else f"next: {hint}").split("\n"):
-        talk(visible(line))
+    talk(hint if hint.endswith(".") else f"next: {hint}")
 
 
 def hint_of(error: ReactivateError, code: ExitCode) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import product
 from typing import Any, Final, TypeAlias
 
-from reactivate.documents import MOST_LEVELS, refuse_values
+from reactivate.documents import MOST_LEVELS, refuse_deep
 from reactivate.errors import LedgerError
 from reactivate.evidence import Bound, Check, Dimension, Measurement, NotMeasured, Role, Verdict
 from reactivate.gate.judgement import Judgement
@@ -208,7 +208,7 @@ def load(text: str, decode: Callable[[str], Any] | None = None) -> Any:
         raise ValueError("it is nested too deep") from error
     # Brackets in texts are counted, too; then the slower look decides.
     if text.count("[") + text.count("{") > MOST_LEVELS:
-        refuse_values(found)
+        refuse_deep(found)
     return found
 
 
@@ -252,11 +252,11 @@ def _float(digits: str) -> float:
 
 def _int(digits: str) -> int:
     if len(digits) > _DIGITS:
-        raise ValueError(f"a number of {len(digits):,} digits does not fit into 64 bits")
+        raise ValueError(f"{digits[:40]}... is too large for a number")
     return int(digits)
 
 
-_DIGITS: Final = len(str(_INTEGER_MIN))
+_DIGITS: Final = sys.float_info.max_10_exp
 _DECODE: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _DECODE_TABLE: Final = json.JSONDecoder(
     parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
