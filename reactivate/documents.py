@@ -97,30 +97,34 @@ def tables(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     found = _of(list, table, key)
     for each in found:
         if not isinstance(each, dict):
-            raise ValueError(f"`{key}` holds {_shown(each)}, not only tables")
+            raise ValueError(f"`{key}` holds {shown(each)}, not only tables")
     return found
 
 
 def _of(kind: type[Kind], table: Mapping[str, Any], key: str) -> Kind:
     if not isinstance(table, Mapping):
-        raise ValueError(f"{_shown(table)} is no table")
+        raise ValueError(f"{shown(table)} is no table")
     if key not in table:
         raise ValueError(f"`{key}` is missing")
     if type(table[key]) is not kind:
-        raise ValueError(f"`{key}` must be {_WORDS[kind]}, not {_shown(table[key])}")
+        raise ValueError(f"`{key}` must be {_WORDS[kind]}, not {shown(table[key])}")
     return table[key]  # type: ignore[no-any-return]
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+def shown(value: object) -> str:
+    """A value for a message, never long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a hexadecimal number with more decimal digits than Python shows
+        return "a number too long to show"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {_shown(twice)} is there twice")
+        raise ValueError(f"the key {shown(twice)} is there twice")
     return found
 
 

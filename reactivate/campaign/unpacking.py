@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from reactivate.campaign.packing import LEDGER, MANIFEST, SCHEMA
-from reactivate.documents import parse_json
+from reactivate.documents import parse_json, text, whole
 from reactivate.errors import (
     LedgerCorruptError,
     LedgerError,
@@ -130,7 +130,7 @@ def unpack_into(file: Path, folder: Path) -> Unpacked:
                 sha256=sha256,
                 files=len(files),
                 size_bytes=sum(size for size, _ in files.values()),
-                events=int(str(manifest.get("events", 0))),
+                events=whole(manifest, "events"),
                 origin=str(manifest.get("origin", "")),
             )
     except OSError as error:
@@ -254,7 +254,7 @@ def _listed(manifest: Mapping[str, object]) -> dict[str, tuple[int, str]]:
     for each in files if isinstance(files, list) else []:
         if not isinstance(each, dict):
             raise ValueError("its manifest lists something that is no file")
-        listed[str(each["path"])] = (int(each["size_bytes"]), str(each["sha256"]))
+        listed[text(each, "path")] = (whole(each, "size_bytes"), text(each, "sha256"))
     return listed
 
 

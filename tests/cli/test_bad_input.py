@@ -381,3 +381,28 @@ def test_a_locked_ledger(here: Here) -> None:
         result = here("next")
         assert_told(result, ExitCode.LEDGER, "another process")
         assert here("status").code == ExitCode.DONE
+
+
+# Files and names that are none
+
+
+def test_a_pipe_is_no_file(here: Here) -> None:
+    pipe = here.root / "pipe"
+    os.mkfifo(pipe)
+    assert_told(here("checklist", "check", str(pipe)), ExitCode.USAGE, "no regular file")
+    assert_told(here("frames", str(pipe)), ExitCode.USAGE, "pipe")
+    assert_told(here("ledger", "merge", str(pipe)), ExitCode.USAGE, "can be merged")
+    os.mkfifo(here.workspace.configs / "targets" / "piped.toml")
+    assert_told(here("target", "show", "piped"), ExitCode.ENVIRONMENT, "no regular file")
+
+
+def test_a_name_too_long_for_a_file(here: Here) -> None:
+    told = here("ledger", "merge", "a" * 5000)
+    assert_told(told, ExitCode.USAGE, "File name too long")
+    assert len(told.err) < 500
+
+
+def test_what_was_typed_is_never_obeyed_by_the_terminal(here: Here) -> None:
+    told = here("target", "show", "\x1b[2J")
+    assert_told(told, ExitCode.USAGE, "\\x1b[2J")
+    assert "\x1b" not in told.err

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from reactivate.ledger import chain
 from tests.fuzz.damage import HOSTILE, SEEDS, damaged_text
+from tests.report import hostile
 
 VALUES = (
     "null", "true", "false", '""', "[]", "{}", "[[]]", '[{"a":1}]', "0", "-1", "-0.0", "1.5",
@@ -24,6 +25,21 @@ VALUES = (
     *(json.dumps(word) for word in HOSTILE[:16]),
 )  # fmt: skip
 """JSON texts, not all of which are JSON."""
+
+CHAIN: dict[str, Any] = {
+    **hostile.chain(900), "caught_at_depth": 4040, "attributed_bytes": 4040, "tid": 7,
+    "deepest_byte_depth": 4040, "stopped": "",
+}  # fmt: skip
+CHAIN_TEXT = json.dumps(CHAIN)
+DEATH = json.dumps(
+    {
+        "format": 1, "core": "death.core", "pid": 7, "tid": 7, "thread_name": "main", "signal": 11,
+        "code": 1, "address": 4096, "stack_pointer": 8192, "instruction_pointer": 1, "main": True,
+        "thread_start": 16000, "stack_start": 4096, "stack_end": 16384, "copied_start": 8192,
+        "copied_end": 16384, "mappings": [[4096, 16384, "rw-p", 0, 0, "[stack]"]],
+        "files": {"/a": [5, 6]},
+    }
+)  # fmt: skip
 
 _MARK = "@here@"
 

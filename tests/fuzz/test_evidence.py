@@ -26,13 +26,20 @@ from reactivate.run.explain import read as read_explanation
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import Result, in_process
 from tests.fuzz.damage import SEEDS, answered, encoded, examples, texts
-from tests.fuzz.documents import VALUES, at, damaged, damaged_document, forge, ways, with_value
+from tests.fuzz.documents import (
+    CHAIN,
+    CHAIN_TEXT,
+    DEATH,
+    VALUES,
+    at,
+    damaged,
+    damaged_document,
+    forge,
+    ways,
+    with_value,
+)
 from tests.report import hostile
 
-_CHAIN: dict[str, Any] = {
-    **hostile.chain(900), "caught_at_depth": 4040, "attributed_bytes": 4040, "tid": 7,
-    "deepest_byte_depth": 4040, "stopped": "",
-}  # fmt: skip
 _SEARCH = {
     "least_surviving_bytes": 8192,
     "runs": [{"limit_bytes": 4096, "death": {"kind": "overflow", "text": "it died"}}],
@@ -44,7 +51,7 @@ _STEPS["steps"] += [{**_STEPS["steps"][0], "parameter": "n", "value": n} for n i
 _FILES: dict[str, tuple[tuple[str, str], ...]] = {
     "baseline": (("watermark/watermark.json", json.dumps({"seed": 1})),),
     "trace": (
-        ("deepest/deepest-read.json", json.dumps(_CHAIN)),
+        ("deepest/deepest-read.json", CHAIN_TEXT),
         ("lifecycle/lifecycle.json", json.dumps(_OPCODES)),
     ),
     "overflow": (
@@ -52,16 +59,6 @@ _FILES: dict[str, tuple[tuple[str, str], ...]] = {
         ("smallest_stack/main.json", json.dumps(_SEARCH)),
     ),
 }
-_DEATH = json.dumps(
-    {
-        "format": 1, "core": "death.core", "pid": 7, "tid": 7, "thread_name": "main", "signal": 11,
-        "code": 1, "address": 4096, "stack_pointer": 8192, "instruction_pointer": 1, "main": True,
-        "thread_start": 16000, "stack_start": 4096, "stack_end": 16384, "copied_start": 8192,
-        "copied_end": 16384, "mappings": [[4096, 16384, "rw-p", 0, 0, "[stack]"]],
-        "files": {"/a": [5, 6]},
-    }
-)  # fmt: skip
-
 READERS = (
     ["status"], ["ledger", "verify"], ["ledger", "replay"], ["log"], ["history", "stack.peak"],
     ["export", "--format", "json"], ["export", "--format", "csv"],
@@ -183,6 +180,26 @@ def test_evidence_with_a_fitting_digest(
         shutil.copy(kept, workspace.ledger)
 
 
+@pytest.mark.parametrize("value", ['"9"', "true", "9.0", "-9", "1e400"])
+def test_a_number_of_another_type_is_not_measured(
+    value: str, made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, kept = made
+    ((attempt, folder), *_) = _query(
+        kept, "SELECT id, folder FROM attempts WHERE step = 'trace' AND phase = 'vector_storage'"
+    )
+    name, real = _FILES["trace"][1]
+    text = with_value(_OPCODES, ("opcodes", 1, "sent"), value)
+    try:
+        forge(workspace.ledger, lambda rows: _put(workspace, rows, attempt, folder, name, text))
+        _ask(workspace, capsys, [["analyze", "--component", "vector_storage"]])
+        told = (workspace.results / "analysis/component-vector_storage.md").read_text()
+        assert "By opcode: not measured" in told and "75.0 %" not in told
+    finally:
+        (workspace.results / folder / name).write_text(real)
+        shutil.copy(kept, workspace.ledger)
+
+
 _COLUMNS = (
     ("events", "data"), ("decisions", "context"), ("environments", "content"),
     ("measurements", "samples"), ("measurements", "value"), ("verdicts", "observed"),
@@ -279,7 +296,7 @@ def test_names_that_are_no_text_and_64_levels_are_read() -> None:
 
 
 @examples(3)
-@given(text=damaged(json.dumps(_CHAIN)) | texts([json.dumps(_CHAIN)]))
+@given(text=damaged(CHAIN_TEXT) | texts([CHAIN_TEXT]))
 def test_a_call_chain(text: str, tmp_path: Path) -> None:
     (tmp_path / "deepest-read.json").write_bytes(encoded(text))
     found = answered(lambda: read_explanation(tmp_path, "deepest-read.json"))
@@ -291,19 +308,19 @@ def test_a_call_chain(text: str, tmp_path: Path) -> None:
 def test_no_number_comes_out_of_something_else(value: str, tmp_path: Path) -> None:
     numbers = [
         way
-        for way in ways(_CHAIN)
-        if type(at(_CHAIN, way)) is int and way[0] in ("folded", "total_bytes", "attributed_bytes")
+        for way in ways(CHAIN)
+        if type(at(CHAIN, way)) is int and way[0] in ("folded", "total_bytes", "attributed_bytes")
         and way[-1] != "count"
     ]  # fmt: skip
     assert len(numbers) == 8
     for way in numbers:
-        (tmp_path / "deepest-read.json").write_text(with_value(_CHAIN, way, value))
+        (tmp_path / "deepest-read.json").write_text(with_value(CHAIN, way, value))
         with pytest.raises(MeasurementError, match=r"deepest-read\.json"):
             read_explanation(tmp_path, "deepest-read.json")
 
 
 @examples(3)
-@given(text=damaged(_DEATH) | texts([_DEATH]))
+@given(text=damaged(DEATH) | texts([DEATH]))
 def test_a_death(text: str, tmp_path: Path) -> None:
     path = tmp_path / "death.json"
     path.write_bytes(encoded(text))
