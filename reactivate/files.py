@@ -1,4 +1,4 @@
-"""Writing a whole file so that nobody ever sees half of it, and reading none that is no file."""
+"""Reading a plain file that somebody named, and writing one so that nobody ever sees half of it."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def open_plain(path: Path) -> BufferedReader:
         raise
 
 
-def read_plain(path: Path) -> bytes:
-    """The content of a plain file. Errors: see `open_plain`."""
+def read_plain(path: Path, *, most_bytes: int = -1) -> bytes:
+    """The content of a plain file, or its first bytes. Errors: see `open_plain`."""
     with open_plain(path) as file:
-        return file.read()
+        return file.read(most_bytes)
 
 
 def _require_plain(path: Path, status: os.stat_result) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from reactivate.documents import shown
 from reactivate.errors import ConfigurationError, WorkspaceError
 from reactivate.files import read_plain
 
@@ -102,7 +103,7 @@ class TomlFile:
                 return default
         if type(value) is kind:
             return value
-        self.fault(f"`{_name(keys)}` must be {_WORDS[kind]}, not {_shown(value)}", *keys)
+        self.fault(f"`{_name(keys)}` must be {_WORDS[kind]}, not {shown(value)}", *keys)
         return default
 
     def texts(self, default: Sequence[str] | None, *keys: Key) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ class TomlFile:
             return ()
         for value in values:
             if not isinstance(value, str):
-                self.fault(f"`{_name(keys)}` must hold text only, not {_shown(value)}", *keys)
+                self.fault(f"`{_name(keys)}` must hold text only, not {shown(value)}", *keys)
         return tuple(value for value in values if isinstance(value, str))
 
     def finish(self, hint: str = "") -> None:
@@ -164,11 +165,3 @@ def _lines(text: str) -> Mapping[tuple[Key, ...], int]:
 
 def _name(keys: Sequence[Key]) -> str:
     return ".".join(str(key + 1) if isinstance(key, int) else key for key in keys)
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a hexadecimal number with more decimal digits than Python shows
-        return "a number too long to show"
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "reactivate"
 
 SMALL = {
+    "documents",
     "errors",
     "evidence",
     "files",
@@ -144,3 +145,26 @@ def test_no_test_sleeps() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep"
     ]
     assert not found
+
+
+# What others can write is read by `documents`; these read what is theirs, and say why.
+READ_JSON = {
+    "documents.py",
+    "ledger/codec.py",  # columns of the ledger, many and small
+    "instrument/bpftrace_json.py",  # lines of a tool, any of which may be no JSON
+    "target/watcher.py",  # lines of our own process
+    "cli/tour.py",  # what our own commands print
+}
+
+
+def test_json_is_read_in_one_place() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in _modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"load", "loads", "JSONDecoder"}
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "json"
+    }
+    assert found == READ_JSON

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from reactivate.errors import WorkspaceError
+from reactivate.documents import read_json, tables, text, whole
+from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.evidence import Check, Measurement
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.origin import origin_of
@@ -124,9 +125,9 @@ def _requests(workspace: Workspace, attempt: AttemptRecord) -> Mapping[str, int]
         return {}
     path = workspace.results / attempt.folder / "lifecycle" / "lifecycle.json"
     try:
-        opcodes = json.loads(path.read_bytes())["opcodes"]
-        return {str(each["opcode"]): int(each["sent"]) for each in opcodes}
-    except (OSError, ValueError, KeyError, TypeError):
+        opcodes = tables(read_json(path), "opcodes")
+        return {text(each, "opcode"): whole(each, "sent") for each in opcodes}
+    except (MeasurementError, ValueError):
         return {}
 
 

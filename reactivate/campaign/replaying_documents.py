@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reactivate.campaign import wording
 from reactivate.campaign.consistency import Finding, Kind, contradiction, not_replayed
-from reactivate.errors import UsageError
+from reactivate.errors import MeasurementError, UsageError
 from reactivate.ledger.asof import look_back
 from reactivate.ledger.connection import connect_reader
 from reactivate.ledger.records import Decision, Event
@@ -227,7 +227,7 @@ def _chain_of(folder: Path, path: str) -> Sequence[str]:
 
     try:
         return wording.chain_lines(read(folder, path))
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except MeasurementError:
         return ()
 
 

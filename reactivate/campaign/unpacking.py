@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from reactivate.campaign.packing import LEDGER, MANIFEST, SCHEMA, evidence_names, has_place
+from reactivate.documents import parse_json, text, whole
 from reactivate.errors import (
     LedgerCorruptError,
     LedgerError,
@@ -20,6 +20,7 @@ from reactivate.errors import (
     UsageError,
     WorkspaceError,
 )
+from reactivate.files import open_plain
 from reactivate.report.analysis.reader import LedgerReader
 
 _PLAIN: Final = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -53,7 +54,7 @@ class Unpacked:
 def is_pack(file: Path) -> bool:
     """Whether a file begins like a tar archive."""
     try:
-        with file.open("rb") as content:
+        with open_plain(file) as content:
             return content.read(262)[257:] == b"ustar"
     except OSError as error:
         raise LedgerError(f"{file} cannot be read", why=error.strerror or str(error)) from error
@@ -130,7 +131,7 @@ def unpack_into(file: Path, folder: Path) -> Unpacked:
                 sha256=sha256,
                 files=len(files),
                 size_bytes=sum(size for size, _ in files.values()),
-                events=int(str(manifest.get("events", 0))),
+                events=whole(manifest, "events"),
                 origin=str(manifest.get("origin", "")),
             )
     except OSError as error:
@@ -243,7 +244,7 @@ def _store(path: Path, source: object, member: tarfile.TarInfo) -> tuple[int, st
 
 
 def _manifest(file: Path, text: bytes) -> Mapping[str, object]:
-    found = json.loads(text)
+    found = parse_json(text)
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         told = found.get("schema") if isinstance(found, dict) else "none"
         raise damaged(file, f"its manifest has the schema {told}, this version reads {SCHEMA}")
@@ -256,7 +257,7 @@ def _listed(manifest: Mapping[str, object]) -> dict[str, tuple[int, str]]:
     for each in files if isinstance(files, list) else []:
         if not isinstance(each, dict):
             raise ValueError("its manifest lists something that is no file")
-        listed[str(each["path"])] = (int(each["size_bytes"]), str(each["sha256"]))
+        listed[text(each, "path")] = (whole(each, "size_bytes"), text(each, "sha256"))
     return listed
 
 

@@ -10,6 +10,7 @@ from reactivate.checklist.order import check_phases, check_presence
 from reactivate.checklist.phases import digest, read_phase
 from reactivate.checklist.sections import outline
 from reactivate.checklist.source import Source
+from reactivate.files import read_plain
 
 MAX_BYTES = 4 << 20
 """No checklist that a person reads is larger; a slip of the argument is."""
@@ -55,8 +56,7 @@ def load(path: str | Path) -> Checklist:
     """
     name = str(path)
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_plain(Path(path), most_bytes=MAX_BYTES + 1)
     except FileNotFoundError:
         raise _unreadable(name, "there is no such file") from None
     except IsADirectoryError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -75,13 +76,25 @@ def _line(parts: tuple[Part, ...], style: str, *, on_stderr: bool) -> None:
     stream = sys.stderr if on_stderr else sys.stdout
     if not coloured(stream):
         text = "".join(part if isinstance(part, str) else part.text for part in parts)
-        stream.write(text + "\n")
+        stream.write(_harmless(text) + "\n")
         stream.flush()  # the two streams are often one file, and their lines have an order
         return
     from rich.text import Text
 
     styled = [(part, style) if isinstance(part, str) else (part.text, part.style) for part in parts]
+    styled = [(_harmless(text), own) for text, own in styled]
     console(on_stderr=on_stderr).print(Text.assemble(*styled))
+
+
+def _harmless(text: str) -> str:
+    """Names of files and what was typed may hold what a terminal would obey; it is written out."""
+    if text.isprintable():
+        return text
+    from reactivate.report.analysis.markup import visible
+
+    return "".join(
+        each if each in "\n\t" else visible(each) for each in re.split(r"([\n\t])", text)
+    )
 
 
 @cache

@@ -7,10 +7,13 @@ import os
 import signal
 
 from reactivate.cli.console import show_bug, show_error
-from reactivate.errors import ExitCode, ReactivateError, WorkspaceError
+from reactivate.errors import ExitCode, ReactivateError, UsageError, WorkspaceError
 
 _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """What the disk says when it is full or may not be written, wherever that is met."""
+_NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
+"""What it says of a name that can be no file's, wherever that is typed."""
+_SHOWN = 60
 
 
 def report(error: BaseException, *, as_json: bool) -> ExitCode:
@@ -41,6 +44,12 @@ def _show(error: BaseException, *, as_json: bool) -> ExitCode:
             f"{error.filename or 'A file'} cannot be written",
             why=f"{error.strerror}; what was recorded before is safe",
             hint="reactivate status",
+        )
+    if isinstance(error, OSError) and error.errno in _NO_NAME:
+        name = str(error.filename)
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+        error = UsageError(
+            f"{shown} cannot be a file", why=error.strerror or "", hint="name another file"
         )
     if isinstance(error, ReactivateError):
         show_error(error, error.exit_code, as_json=as_json)

@@ -175,6 +175,8 @@ class Unwinder:
 
 
 def _search_table(data: bytes, address: int) -> tuple[list[int], list[int]]:
+    if len(data) < 4:
+        raise EncodingError("a search table that is cut off")
     version, pointer, count_form, table = data[:4]
     if version != 1 or table != _TABLE:
         raise EncodingError("a search table of an unknown form")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
+from reactivate.documents import read_json
 from reactivate.errors import MeasurementError, ReactivateError
 from reactivate.evidence import Address
 from reactivate.instrument.chain import Chain, Frame, Row, fold
@@ -180,7 +180,7 @@ def explain_death_now(
 
 def _add_to_record(path: Path, cause: Cause, chain: Chain) -> None:
     """death.json then tells of the death that counts, with its chain."""
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     document["kind"] = cause.kind
     document["text"] = cause.text
     document["chain"] = chain_document(chain)

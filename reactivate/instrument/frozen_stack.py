@@ -8,7 +8,6 @@ information, the walk ends too and says so; nothing is guessed.
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 from array import array
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reactivate.documents import read_json, text, whole
 from reactivate.elf.encoding import EncodingError
 from reactivate.elf.errors import BinaryError
 from reactivate.elf.image import Image, open_image
@@ -116,34 +116,38 @@ def read_record(path: Path) -> Record:
         MeasurementError: it is not there, or not whole.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = read_json(path, name=path.name)
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']}, not {FORMAT}")
         return Record(
             core=path.with_name(Path(data["core"]).name),
-            tid=Tid(data["tid"]),
-            thread_name=data["thread_name"],
-            main=data["main"],
-            signal=data["signal"],
-            address=None if data["address"] is None else Address(data["address"]),
-            stack_pointer=Address(data["stack_pointer"]),
-            thread_start=Address(data["thread_start"]),
-            stack_end=Address(data["stack_end"]),
-            copied_start=Address(data["copied_start"]),
-            copied_end=Address(data["copied_end"]),
-            mappings=tuple(
-                MemoryMapping(
-                    start=Address(start), end=Address(end), permissions=permissions,
-                    offset=offset, inode=inode, path=name,
-                )
-                for start, end, permissions, offset, inode, name in data["mappings"]
-            ),
+            tid=Tid(whole(data, "tid")),
+            thread_name=text(data, "thread_name"),
+            main=data["main"] is True,
+            signal=whole(data, "signal"),
+            address=None if data["address"] is None else Address(whole(data, "address")),
+            stack_pointer=Address(whole(data, "stack_pointer")),
+            thread_start=Address(whole(data, "thread_start")),
+            stack_end=Address(whole(data, "stack_end")),
+            copied_start=Address(whole(data, "copied_start")),
+            copied_end=Address(whole(data, "copied_end")),
+            mappings=tuple(_mapping(row) for row in data["mappings"]),
             files={name: (size, changed) for name, (size, changed) in data["files"].items()},
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MeasurementError(
             "the record of a death cannot be read", why=f"{path.name}: {error}"
         ) from error
+
+
+def _mapping(row: object) -> MemoryMapping:
+    match row:
+        case [int(start), int(end), str(permissions), int(offset), int(inode), str(path)]:
+            return MemoryMapping(
+                start=Address(start), end=Address(end), permissions=permissions,
+                offset=offset, inode=inode, path=path,
+            )  # fmt: skip
+    raise ValueError(f"{row!r} is no mapping")
 
 
 def walk(record: Record, *, most_frames: int = MOST_FRAMES) -> Walk:

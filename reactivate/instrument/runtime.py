@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from reactivate.errors import MachineError, MeasurementError, PrivilegeError, UsageError
 from reactivate.evidence import Pid
+from reactivate.files import open_plain
 from reactivate.procfs import task_folder
 
 _MACHINE = "x86_64"
@@ -96,7 +97,7 @@ def require_native_file(program: Path) -> None:
     """
     require_this_machine()
     try:
-        with program.open("rb") as file:
+        with open_plain(program) as file:
             _judge(file, program.name)
     except OSError as error:
         raise UsageError(f"{program} cannot be read", why=error.strerror or str(error)) from error

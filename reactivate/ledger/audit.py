@@ -7,7 +7,6 @@ a finding as well.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from reactivate.errors import LedgerVersionError
-from reactivate.ledger import chain, schema
+from reactivate.ledger import chain, codec, schema
 from reactivate.ledger.chain import ENDED, RESULTS, STARTED, Link
 from reactivate.ledger.connection import damaged
 
@@ -183,7 +182,7 @@ def _strays(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _environment_of(data: object) -> object:
     """The environment that the event of a begin names; None if it cannot be read."""
     try:
-        return json.loads(str(data)).get("environment")
+        return codec.load(str(data)).get("environment")
     except (ValueError, AttributeError):
         return None
 

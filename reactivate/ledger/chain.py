@@ -169,7 +169,7 @@ def unlike(recorded: str, found: str) -> Iterator[str]:
 
 def _read(content: str) -> dict[str, list[Any]] | None:
     try:
-        parts = json.loads(content)
+        parts = codec.load(content)
         return {str(table): [int(count), str(sha256)] for table, (count, sha256) in parts.items()}
     except (ValueError, TypeError, AttributeError):
         return None
@@ -180,7 +180,7 @@ def _begun(
 ) -> dict[str, tuple[int, str]]:
     """The attempt as it began, whatever became of it, and the environment it began in."""
     try:
-        environment = json.loads(str(data))["environment"]
+        environment = codec.load(str(data))["environment"]
     except (ValueError, TypeError, KeyError):
         environment = None
     if not isinstance(environment, str):

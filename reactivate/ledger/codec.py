@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from itertools import product
 from typing import Any, Final, TypeAlias
 
+from reactivate.documents import MOST_LEVELS, refuse_deep
 from reactivate.errors import LedgerError
 from reactivate.evidence import Bound, Check, Dimension, Measurement, NotMeasured, Role, Verdict
 from reactivate.gate.judgement import Judgement
@@ -106,9 +111,19 @@ def _split(value: float | int | NotMeasured, what: str) -> tuple[float | int | N
 def _join(value: float | int | None, reason: str | None) -> float | int | NotMeasured:
     if reason is not None:
         return NotMeasured(reason=reason)
-    if isinstance(value, (int, float)):
-        return value
-    raise ValueError("neither a value nor a reason")
+    if value is None:
+        raise ValueError("neither a value nor a reason")
+    if not _finite(value):
+        raise ValueError("a value is not finite")
+    return value
+
+
+def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:
+    if low is None and high is None:
+        return None
+    if low is None or high is None or not (_finite(low) and _finite(high)):
+        raise ValueError("an interval has no two ends")
+    return low, high
 
 
 def measurement_row(attempt: int, m: Measurement) -> Columns:
@@ -181,27 +196,124 @@ def artifact_row(attempt: int, a: ArtifactRecord) -> Columns:
     }
 
 
-def load(text: str) -> Any:
-    """What `dump` wrote."""
-    return json.loads(text)
+def load(text: str, decode: Callable[[str], Any] | None = None) -> Any:
+    """What `dump` wrote.
+
+    Raises:
+        ValueError: it is something else; `reactivate.documents` is stricter, and slower.
+    """
+    try:
+        found = (decode or _DECODE)(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    # Brackets in texts are counted, too; then the slower look decides.
+    if text.count("[") + text.count("{") > MOST_LEVELS:
+        refuse_deep(found)
+    return found
+
+
+def table(text: str) -> dict[str, Any]:
+    """As `load`, of data, a context or an environment: an object, not nested without end."""
+    found = load(text, _DECODE_TABLE)
+    if not isinstance(found, dict):
+        raise ValueError("what should be a table is none")
+    return found
+
+
+def _samples(text: str) -> tuple[float | int, ...]:
+    found = load(text)
+    if not isinstance(found, list) or not _NUMBERS.issuperset(map(type, found)):
+        raise ValueError("samples are something else than numbers")
+    if not all(map(_finite, found)):
+        raise ValueError("a sample is not finite")
+    return tuple(found)
+
+
+def _finite(value: float) -> bool:
+    return -_LARGEST <= value <= _LARGEST
+
+
+def plain(row: Row) -> bool:
+    """Whether a row holds only what a ledger writes: texts, and numbers that are finite."""
+    return _PLAIN.issuperset(map(type, row)) and all(
+        _finite(value) for value in row if type(value) is float
+    )
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no measured value")
+
+
+def _float(digits: str) -> float:
+    if not _finite(found := float(digits)):
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return found
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"{digits[:40]}... is too large for a number")
+    return int(digits)
+
+
+_DIGITS: Final = sys.float_info.max_10_exp
+_DECODE: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_DECODE_TABLE: Final = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
+).decode
+_NUMBERS: Final = frozenset({int, float})
+_PLAIN: Final = frozenset({int, float, str, type(None)})
+_LARGEST: Final = sys.float_info.max
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+def _kinds(columns: str) -> frozenset[tuple[type, ...]]:
+    """All rows of types that columns may hold: one letter for each, in capitals if also NULL."""
+    types = {"i": (int,), "t": (str,), "n": (int, float)}
+    return frozenset(
+        product(*((*types[c.lower()], type(None)) if c.isupper() else types[c] for c in columns))
+    )
+
+
+_EVENT_KINDS: Final = _kinds("itttIt")
+_ATTEMPT_KINDS: Final = _kinds("ittitTtttt")
+_MEASUREMENT_KINDS: Final = _kinds("tNTtttttttt")
+_VERDICT_KINDS: Final = _kinds("ttttNTNTtNNittttt")
+_ARTIFACT_KINDS: Final = _kinds("ttit")
+_DECISION_KINDS: Final = _kinds("ititt" + "I" + "TttiI" + "t")
+
+
+def _of(kinds: frozenset[tuple[type, ...]], row: Row) -> Row:
+    """The row, if each column holds what it is for; SQLite itself keeps anything anywhere."""
+    if tuple(map(type, row)) not in kinds:
+        raise ValueError("a column holds something that it is not for")
+    return row
+
+
+def _time(text: str) -> str:
+    if not _TIME.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no time")
+    datetime.fromisoformat(text)
+    return text
 
 
 def event(row: Row) -> Event:
     """An event from the columns `EVENT`."""
-    seq, at, kind, phase, attempt, data = row
-    return Event(seq=seq, at=at, kind=kind, phase=phase, attempt=attempt, data=load(data))
+    seq, at, kind, phase, attempt, data = _of(_EVENT_KINDS, row)
+    return Event(seq=seq, at=_time(at), kind=kind, phase=phase, attempt=attempt, data=table(data))
 
 
 def attempt(row: Row) -> AttemptRecord:
     """An attempt from the columns `ATTEMPT`."""
-    identity, phase, step, number, started, ended, status, outcome, environment, folder = row
+    identity, phase, step, number, started, ended = _of(_ATTEMPT_KINDS, row)[:6]
+    status, outcome, environment, folder = row[6:]
     return AttemptRecord(
         id=identity,
         phase=phase,
         step=step,
         number=number,
-        started_at=started,
-        ended_at=ended,
+        started_at=_time(started),
+        ended_at=None if ended is None else _time(ended),
         status=AttemptStatus(status),
         outcome=outcome,
         environment_sha256=environment,
@@ -211,7 +323,8 @@ def attempt(row: Row) -> AttemptRecord:
 
 def measurement(row: Row) -> Measurement:
     """A measurement from the columns `MEASUREMENT`."""
-    metric, value, reason, instrument, bound, role, operation, thread, samples, evidence, note = row
+    metric, value, reason, instrument, bound, role = _of(_MEASUREMENT_KINDS, row)[:6]
+    operation, thread, samples, evidence, note = row[6:]
     return Measurement(
         metric=metric,
         value=_join(value, reason),
@@ -221,7 +334,7 @@ def measurement(row: Row) -> Measurement:
         operation=operation,
         thread=thread,
         # Most values come without samples; loading that text would double the time of a read.
-        samples=() if samples == "[]" else tuple(load(samples)),
+        samples=() if samples == "[]" else _samples(samples),
         evidence=evidence,
         note=note,
     )
@@ -229,7 +342,8 @@ def measurement(row: Row) -> Measurement:
 
 def judgement(row: Row) -> Judgement:
     """A judgement from the columns `VERDICT`."""
-    criterion, source, check, verdict, observed, observed_missing, limit, limit_missing = row[:8]
+    criterion, source, check, verdict, observed, observed_missing = _of(_VERDICT_KINDS, row)[:6]
+    limit, limit_missing = row[6:8]
     dimension, low, high, samples, operation, thread, instrument, evidence, reason = row[8:]
     return Judgement(
         criterion=criterion,
@@ -239,7 +353,7 @@ def judgement(row: Row) -> Judgement:
         observed=_join(observed, observed_missing),
         limit=_join(limit, limit_missing),
         dimension=Dimension(dimension),
-        interval=None if low is None else (low, high),
+        interval=_interval(low, high),
         samples=samples,
         operation=operation,
         thread=thread,
@@ -251,17 +365,19 @@ def judgement(row: Row) -> Judgement:
 
 def artifact(row: Row) -> ArtifactRecord:
     """An artifact from the columns `ARTIFACT`."""
-    path, sha256, size_bytes, note = row
+    path, sha256, size_bytes, note = _of(_ARTIFACT_KINDS, row)
     return ArtifactRecord(path=path, sha256=sha256, size_bytes=size_bytes, note=note)
 
 
 def decision(row: Row) -> Decision:
     """A decision from the columns `DECISION`."""
-    number, at, seq, kind, phase, attempt_id, criterion, reason, who, unattended = row[:10]
+    number, at, seq, kind, phase, attempt_id, criterion, reason, who, unattended = _of(
+        _DECISION_KINDS, row
+    )[:10]
     supersedes, context = row[10:]
     return Decision(
         number=number,
-        at=at,
+        at=_time(at),
         seq=seq,
         kind=kind,
         phase=phase,
@@ -271,5 +387,5 @@ def decision(row: Row) -> Decision:
         who=who,
         unattended=bool(unattended),
         supersedes=supersedes,
-        context=load(context),
+        context=table(context),
     )

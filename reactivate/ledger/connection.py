@@ -291,7 +291,7 @@ def _unreadable(path: Path, error: OSError) -> LedgerError:
 def _connect(path: Path, mode: str, patience_seconds: float) -> sqlite3.Connection:
     with translated(path, "open it"):
         return sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=patience_seconds,
             isolation_level=None,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from reactivate.documents import parse_json, text, whole
 from reactivate.errors import LedgerError, LedgerLockedError
 from reactivate.files import kind_of, read_plain
 
@@ -86,11 +87,11 @@ class WriterLock:
 def read_holder(path: Path) -> Holder | None:
     """The name in the lock file; None if there is none. It may be that of a dead holder."""
     try:
-        fields = json.loads(read_plain(path))
+        fields = parse_json(read_plain(path))
         return Holder(
-            pid=int(fields["pid"]), command=str(fields["command"]), since=str(fields["since"])
+            pid=whole(fields, "pid"), command=text(fields, "command"), since=text(fields, "since")
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

@@ -179,6 +179,13 @@ class LedgerQueries:
     ) -> tuple[Decision, ...]:
         """Decisions in the order of their numbers, of one phase, kind or attempt if asked for."""
         where, values = _where(phase=phase, kind=kind, attempt=attempt)
+        # SQLite keeps references only for those who ask it to.
+        if astray := self._rows(
+            "SELECT number FROM decisions WHERE supersedes >= number"
+            " OR (supersedes NOT NULL AND supersedes NOT IN (SELECT number FROM decisions))"
+            " OR (attempt NOT NULL AND attempt NOT IN (SELECT id FROM attempts))"
+        ):
+            raise damaged(self.path, f"decision {astray[0][0]} rests on what is not on record")
         return self._all(
             codec.decision,
             f"SELECT {codec.DECISION} FROM decisions WHERE number > 0{where} ORDER BY number",
@@ -192,7 +199,7 @@ class LedgerQueries:
             LedgerError: there is none.
         """
         found = self._first(
-            lambda row: _mapping(codec.load(row[0])),
+            lambda row: codec.table(row[0]),
             "SELECT content FROM environments WHERE sha256 = ?",
             (sha256,),
         )
@@ -237,8 +244,14 @@ class LedgerQueries:
         self, decode: Callable[[codec.Row], _T], sql: str, values: Sequence[_Parameter] = ()
     ) -> tuple[_T, ...]:
         rows = self._rows(sql, values)
-        try:
+        with self._understood():
             return tuple(decode(row) for row in rows)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """While the body takes rows apart."""
+        try:
+            yield
         except (ValueError, TypeError, KeyError) as error:
             raise damaged(self.path, f"a row cannot be understood: {error}") from error
 
@@ -253,9 +266,3 @@ def _where(**wanted: _Parameter) -> tuple[str, tuple[_Parameter, ...]]:
     """` AND column = ?` for each value that is not None. Column names are ours, values bound."""
     given = {column: value for column, value in wanted.items() if value is not None}
     return "".join(f" AND {column} = ?" for column in given), tuple(given.values())
-
-
-def _mapping(value: object) -> Mapping[str, JSON]:
-    if not isinstance(value, dict):
-        raise ValueError("an environment is not a table")
-    return value

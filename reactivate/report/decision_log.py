@@ -22,6 +22,7 @@ from reactivate.units import format_quantity, format_ratio
 
 _BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|(?<!\d)[#>+\-*_=~]|(?<!\d)```)")
 """What would begin a heading, a list, a quotation, a rule or a fence at the start of a line."""
+_LONGEST_NAME = 80
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 
 TITLES: dict[str, str] = {
@@ -51,8 +52,11 @@ CONSEQUENCES: dict[str, str] = {
 
 def file_name(decision: Decision) -> str:
     """`0007-search_engine-refused.md`."""
-    kind = TITLES.get(decision.kind, decision.kind).replace(" ", "-")
-    phase = re.sub(r"[^A-Za-z0-9_-]+", "-", decision.phase) or "campaign"
+    # A ledger that was forged may name anything, also another folder.
+    kind, phase = (
+        re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:_LONGEST_NAME]
+        for name in (TITLES.get(decision.kind, decision.kind), decision.phase or "campaign")
+    )
     return f"{decision.number:04}-{phase}-{kind}.md"
 
 
@@ -233,7 +237,7 @@ def _chains(
 def _attempt_ids(decision: Decision) -> list[int]:
     listed = decision.context.get("attempts")
     if isinstance(listed, Sequence) and not isinstance(listed, str):
-        return [int(str(number)) for number in listed]
+        return [number for number in listed if type(number) is int]
     return [] if decision.attempt is None else [decision.attempt]
 
 
@@ -242,6 +246,9 @@ def _verdicts(
 ) -> list[str]:
     lines: list[str] = []
     for attempt_id in _attempt_ids(decision):
+        if attempt_id not in attempts:
+            lines += [f"Attempt {attempt_id} is not on record.", ""]
+            continue
         attempt = attempts[attempt_id]
         judgements = ledger.judgements(attempt_id)
         if not judgements:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reactivate import interruption
+from reactivate.documents import parse_json
 from reactivate.errors import (
     BuildError,
     ComponentNotEnabledError,
@@ -28,7 +29,7 @@ from reactivate.errors import (
     WorkspaceError,
 )
 from reactivate.evidence import Bound, Measurement, NotMeasured, Role, Verdict
-from reactivate.files import replace_file
+from reactivate.files import read_plain, replace_file
 from reactivate.gate.comparison import compare
 from reactivate.gate.difference import Difference, Terms
 from reactivate.gate.judgement import Judgement
@@ -354,7 +355,7 @@ def _write(path: Path, probes: Mapping[str, Probe]) -> None:
 def _read(path: Path) -> dict[str, Probe]:
     """What earlier runs found out; nothing from a file that cannot be understood."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_plain(path))
         probes = [_probe(each) for each in content["probes"]]
     except (OSError, ValueError, KeyError, TypeError):
         return {}

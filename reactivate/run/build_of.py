@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from reactivate.files import open_plain
 from reactivate.target.model import Build
 
 
@@ -19,7 +20,7 @@ def build_of(program: Path, command: tuple[str, ...], *, name: Path | None = Non
     Raises:
         OSError: it cannot be read.
     """
-    with program.open("rb") as file:
+    with open_plain(program) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Build(
         components=(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from reactivate.documents import read_json, tables, text, unreadable, whole
 from reactivate.errors import ReactivateError
 from reactivate.instrument.contract import Bench, Reporter
 from reactivate.instrument.registry import instrument
@@ -86,25 +88,39 @@ async def explain(
 
 
 def read(folder: Path, evidence: str) -> Explanation:
-    """The chain in an evidence file of the instrument `deepest`."""
-    document = json.loads((folder / evidence).read_text(encoding="utf-8"))
+    """The chain in an evidence file of the instrument `deepest`.
+
+    Raises:
+        MeasurementError: the file cannot be read, or is no call chain.
+    """
+    document = read_json(folder / evidence, name=evidence)
+    try:
+        return _chain(document, evidence)
+    except ValueError as error:
+        raise unreadable(evidence, error) from error
+
+
+def _chain(document: Mapping[str, Any], evidence: str) -> Explanation:
+    operation = text(document, "operation")
     if "not_measured" in document:
-        return Explanation(
-            operation=document["operation"], missing=document["not_measured"], evidence=evidence
-        )
+        missing = text(document, "not_measured")
+        return Explanation(operation=operation, missing=missing, evidence=evidence)
+    total = whole(document, "total_bytes")
+    if not total:
+        raise ValueError("the chain has no bytes")
     return Explanation(
-        operation=document["operation"],
-        thread=document["thread"],
-        depth_bytes=document["caught_at_depth"],
-        attributed=document["attributed_bytes"] / document["total_bytes"],
+        operation=operation,
+        thread=text(document, "thread"),
+        depth_bytes=whole(document, "caught_at_depth"),
+        attributed=whole(document, "attributed_bytes") / total,
         rows=tuple(
             ChainRow(
-                depth_bytes=row["depth_bytes"],
-                size_bytes=row["size_bytes"],
-                location=row["location"],
-                place=row["place"],
+                depth_bytes=whole(row, "depth_bytes"),
+                size_bytes=whole(row, "size_bytes"),
+                location=text(row, "location"),
+                place=text(row, "place"),
             )
-            for row in document["folded"]
+            for row in tables(document, "folded")
         ),
         evidence=evidence,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reactivate.documents import read_json
 from reactivate.evidence import Bound, Measurement, NotMeasured
 from reactivate.instrument.contract import Bench, Reporter
 from reactivate.instrument.watermark import EVIDENCE, Watermark
@@ -110,7 +110,7 @@ async def measure_depths(
             },
         )
     )
-    evidence = json.loads((folder / EVIDENCE).read_text(encoding="utf-8"))
+    evidence = read_json(folder / EVIDENCE)
     limits = _by_thread(found, "stack.limit")
     rows, unmeasured = _rows(found, limits)
     return Depths(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from reactivate.documents import read_json
 from reactivate.instrument.contract import Bench, Instrument, Reporter
 from reactivate.instrument.registry import instrument
 from reactivate.target.model import Launcher
@@ -100,7 +100,7 @@ async def trace(
         if part is Part.DEEPEST:
             chains = _chains(where, operations)
         else:
-            documents[part] = _read(where / f"{part.value}.json")
+            documents[part] = read_json(where / f"{part.value}.json")
     return Trace(
         growth=documents.get(Part.GROWTH),
         lifecycle=documents.get(Part.LIFECYCLE),
@@ -132,10 +132,5 @@ async def _run(
 
 def _chains(folder: Path, operations: Sequence[Operation]) -> tuple[Document, ...]:
     files = [folder / f"deepest-{operation.name}.json" for operation in operations]
-    found = [_read(file) for file in files if file.is_file()]
+    found: list[Document] = [read_json(file) for file in files if file.is_file()]
     return tuple(sorted(found, key=lambda d: d.get("deepest_byte_depth", -1), reverse=True))
-
-
-def _read(path: Path) -> Document:
-    document: Document = json.loads(path.read_text(encoding="utf-8"))
-    return document

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reactivate.documents import parse_json
 from reactivate.files import open_plain, read_plain, replace_file
 from reactivate.target.source import Source
 
@@ -54,7 +55,7 @@ def still_valid(stamp: Path, recipe: Recipe, artifact: Path) -> bool:
     if recipe.source is None or not recipe.commands:
         return False
     try:
-        then = json.loads(read_plain(stamp))
+        then = parse_json(read_plain(stamp))
         with open_plain(artifact) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ from reactivate.elf.image import Image, open_image
 from reactivate.elf.symbols import Symbols
 from reactivate.errors import BuildError
 from reactivate.evidence import NotMeasured
+from reactivate.files import open_plain
 
 _MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243, "ppc64le": 21, "s390x": 22,
              "i686": 3, "i386": 3, "armv7l": 40}  # fmt: skip
@@ -90,7 +91,7 @@ def check_architecture(path: Path) -> None:
         BuildError: it is for another processor.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(20)
     if len(head) < 20 or head[:4] != b"\x7fELF":
         return

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reactivate import procfs
+from reactivate.documents import parse_json, text, whole
 from reactivate.errors import WorkspaceError
 from reactivate.evidence import Pid
 from reactivate.files import read_plain, replace_file
@@ -77,13 +78,13 @@ def write_record(
 def read_record(folder: Path) -> RunRecord | None:
     """The record of a run folder; None if there is none or it is not one."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        data = json.loads(read_plain(folder / RECORD_NAME))
+        data = parse_json(read_plain(folder / RECORD_NAME))
         return RunRecord(
-            pid=int(data["pid"]),
-            start_ticks=int(data["start_ticks"]),
-            owner_pid=int(data["owner_pid"]),
-            owner_start_ticks=int(data["owner_start_ticks"]),
-            mountpoint=str(data["mountpoint"]),
+            pid=whole(data, "pid"),
+            start_ticks=whole(data, "start_ticks"),
+            owner_pid=whole(data, "owner_pid"),
+            owner_start_ticks=whole(data, "owner_start_ticks"),
+            mountpoint=text(data, "mountpoint"),
             command=tuple(map(str, data["command"])),
             # Not there in records of earlier versions.
             cgroups=tuple(map(str, data.get("cgroups", ()))),

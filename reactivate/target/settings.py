@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Collection, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from reactivate.documents import shown
 from reactivate.errors import ConfigurationError, UsageError, WorkspaceError
 from reactivate.target.command import effect_of
 from reactivate.target.config import load_target, target_path
@@ -150,12 +152,16 @@ def _like(before: Setting, value: str, key: str) -> Setting:
         if isinstance(before, bool):
             return {"true": True, "false": False}[value.lower()]
         if isinstance(before, (int, float)):
-            return type(before)(value)
-    except (KeyError, ValueError):
+            number = type(before)(value)
+            # Digits of other scripts are numbers to Python, nan and inf to TOML.
+            if not value.isascii() or not math.isfinite(number):
+                raise ValueError
+            return number
+    except (KeyError, ValueError, OverflowError):
         wanted = "true or false" if isinstance(before, bool) else type(before).__name__
         raise UsageError(
-            f"{value!r} cannot be the value of `{key}`",
-            why=f"it is {before!r} now, so it must be {wanted}",
+            f"{shown(value)} cannot be the value of `{key}`",
+            why=f"it is {shown(before)} now, so it must be {wanted}",
         ) from None
     return value
 

@@ -246,3 +246,11 @@ def test_cut_off_anywhere_and_damaged_anywhere(packed: Path, tmp_path: Path) -> 
         at = offset + size // 2
         hostile.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         _refused(hostile, tmp_path)
+
+
+def test_a_relative_name(
+    campaign: Workspace, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pack(campaign, Path("here.tar")).file == Path("here.tar")
+    assert (tmp_path / "here.tar").read_bytes() == packed.read_bytes()

@@ -407,3 +407,29 @@ def test_of_two_values_for_one_thing_none_is_dropped_in_silence(
     assert f"{arguments[-2]} was given 2 times" in result.err
     assert f"next: reactivate {arguments[0]} --help" in result.err
     assert here(*arguments[:-2]).code == ExitCode.DONE
+
+
+# Files and names that are none
+
+
+def test_a_pipe_is_no_file(here: Here) -> None:
+    pipe = here.root / "pipe"
+    os.mkfifo(pipe)
+    assert_told(here("checklist", "check", str(pipe)), ExitCode.USAGE, "named pipe, not a file")
+    assert_told(here("frames", str(pipe)), ExitCode.USAGE, "pipe")
+    assert_told(here("ledger", "merge", str(pipe)), ExitCode.USAGE, "can be merged")
+    os.mkfifo(here.workspace.configs / "targets" / "piped.toml")
+    told = here("target", "show", "piped")
+    assert_told(told, ExitCode.ENVIRONMENT, "named pipe, not a file")
+
+
+def test_a_name_too_long_for_a_file(here: Here) -> None:
+    told = here("ledger", "merge", "a" * 5000)
+    assert_told(told, ExitCode.USAGE, "File name too long")
+    assert len(told.err) < 500
+
+
+def test_what_was_typed_is_never_obeyed_by_the_terminal(here: Here) -> None:
+    told = here("target", "show", "\x1b[2J")
+    assert_told(told, ExitCode.USAGE, "\\x1b[2J")
+    assert "\x1b" not in told.err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from frame_programs import c_library
@@ -55,3 +57,17 @@ def test_memory_is_read_where_it_is_asked() -> None:
 def test_an_expression_that_takes_too_much_is_refused(expression: str) -> None:
     with pytest.raises(EncodingError):
         compute(bytes.fromhex(expression), [0] * 17, lambda _: 0)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 3, 7])
+def test_a_search_table_that_is_cut_off_is_refused(size_bytes: int, tmp_path: Path) -> None:
+    raw, kind = bytearray(c_library().read_bytes()), 0x6474E550
+    (headers,) = struct.unpack_from("<Q", raw, 32)
+    at = next(
+        p for p in range(headers, len(raw), 56) if struct.unpack_from("<I", raw, p)[0] == kind
+    )
+    struct.pack_into("<Q", raw, at + 32, size_bytes)  # p_filesz
+    path = tmp_path / "cut.so"
+    path.write_bytes(raw)
+    with open_image(path) as image, pytest.raises(EncodingError):
+        Unwinder(image)

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from reactivate.errors import ExitCode, ReactivateError
@@ -30,6 +30,7 @@ def examples(share: float = 1.0) -> settings:
     """How a test of this folder runs: `FUZZ_EXAMPLES` examples, else few, times a share."""
     asked = os.environ.get("FUZZ_EXAMPLES")
     return settings(
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
         max_examples=max(4, int((int(asked) if asked else _FEW) * share)),
         deadline=DEADLINE_SECONDS * 1000,
         database=None,

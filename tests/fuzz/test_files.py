@@ -31,11 +31,11 @@ _ALL_TOML = [
     *(p.read_text() for p in (_ROOT / "configs").glob("*.toml")),
 ]
 _SMALL = CHECKLIST.replace("LIMIT", "stack.peak <= 25% of stack.limit")
-_CRITERIA = [
+CRITERIA = [
     "stack.peak <= 25% of stack.limit", "latency.p50(read, getattr) <= previous + 20%",
     "rss.peak <= 2 * (rss.idle + 1 MiB) - 1 B / 2", "overflow.crashes == 0",
 ]  # fmt: skip
-_TRACE = "".join(
+TRACE = "".join(
     f"[10:00:{n:02}] VexFS: vexfs_search() called by PID={n} (c)\n"
     f"[23:59:{n:02}] VexFS COMPLETE: vexfs_search() latency={n} μs, results=1\n"
     for n in range(6)
@@ -60,7 +60,7 @@ def test_long_checklist(text: str, tmp_path: Path) -> None:
 
 
 @examples(4)
-@given(text=texts(_CRITERIA))
+@given(text=texts(CRITERIA))
 def test_criterion(text: str) -> None:
     try:
         parse_criterion(text)
@@ -140,7 +140,7 @@ def test_as_it_is_typed(
 
 
 @examples(3)
-@given(text=texts([_TRACE]))
+@given(text=texts([TRACE]))
 def test_kernel_trace(text: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(encoded(text))

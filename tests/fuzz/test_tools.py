@@ -26,7 +26,7 @@ _MAPS = [
     {"type": "printf", "data": "end\n"},
 ]
 _JSON = "".join(json.dumps(event) + "\n" for event in _MAPS)
-_TOUCHES = (
+TOUCHES = (
     "u 12 7ffc00001000 401000 123456789\n\t401000 deep+16\n\t401100 main+5\n\n"
     "k 12 7ffc00000000 ffffffff81000000 123456790\n\n"
     "T u 12 7ffc00001000 401000 123456789\nLost 5 events\n"
@@ -44,7 +44,7 @@ _MASSIF = (
     "snapshot=0\ntime=0\nmem_heap_B=0\nmem_heap_extra_B=0\nmem_stacks_B=0\nheap_tree=empty\n"
     "snapshot=1\ntime=9\nmem_heap_B=5\nmem_heap_extra_B=1\nmem_stacks_B=16\nheap_tree=empty\n"
 )
-_MEMCHECK = (
+MEMCHECK = (
     "<?xml version='1.0'?><valgrindoutput><error><unique>0x1</unique><kind>Leak_DefinitelyLost"
     "</kind><xwhat><text>8 bytes lost</text><leakedbytes>8</leakedbytes><leakedblocks>1"
     "</leakedblocks></xwhat><stack><frame><ip>0x1</ip><obj>/a</obj><fn>f</fn><line>3</line>"
@@ -53,10 +53,10 @@ _MEMCHECK = (
     "<state>FINISHED</state></status></valgrindoutput>"
 )
 
-_LINES: dict[str, tuple[str, Callable[[list[str]], object]]] = {
+LINES: dict[str, tuple[str, Callable[[list[str]], object]]] = {
     "requests": (_JSON, requests.parse_requests),
     "allocations": (_JSON, allocations.parse_counts),
-    "touches": (_TOUCHES, touch.parse_bpftrace),
+    "touches": (TOUCHES, touch.parse_bpftrace),
     "perf touches": (_SCRIPT, lambda lines: touch.parse_perf(lines, (), Pid(12))),
     "perf stat": (_STAT, perf_tool.parse_stat),
     "perf script": (_SCRIPT, perf_tool.parse_script),
@@ -64,11 +64,11 @@ _LINES: dict[str, tuple[str, Callable[[list[str]], object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", _LINES)
+@pytest.mark.parametrize("name", LINES)
 @examples()
 @given(data=st.data())
 def test_lines(name: str, data: st.DataObject) -> None:
-    real, parse = _LINES[name]
+    real, parse = LINES[name]
     answered(lambda: parse(data.draw(texts([real])).splitlines(keepends=True)))
 
 
@@ -80,7 +80,7 @@ def test_the_undamaged_lines_are_read() -> None:
 
 
 @examples()
-@given(text=texts([_MEMCHECK]))
+@given(text=texts([MEMCHECK]))
 def test_memcheck(text: str, tmp_path: Path) -> None:
     path = tmp_path / "memcheck.xml"
     path.write_bytes(encoded(text))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,32 @@ def test_a_row_that_no_writer_wrote_is_not_understood(column: int) -> None:
         good[column] = row[column]
         with pytest.raises(ValueError, match=r"."):
             codec.measurement(tuple(good))
+
+
+_AT = "2026-01-02T03:04:05.000006Z"
+_GOOD: dict[Callable[..., object], tuple[object, ...]] = {
+    codec.event: (1, _AT, "k", "", None, "{}"),
+    codec.attempt: (1, "p", "s", 1, _AT, None, "running", "", "e", "p/attempt-001"),
+    codec.measurement: ("m", 1, None, "i", "exact", "subject", "", "", "[1, 2.5]", "", ""),
+    codec.decision: (1, _AT, 1, "k", "", None, None, "r", "w", 0, None, "{}"),
+}
+_WRONG = [
+    (codec.event, 1, "2026-13-45T00:00:00.000000Z"), (codec.event, 1, "now"),
+    (codec.event, 2, b"k"), (codec.event, 5, "[]"), (codec.event, 5, '{"a": 1e400}'),
+    (codec.event, 5, '{"a": ' + "9" * 400 + "}"), (codec.event, 5, "{"),
+    (codec.event, 5, '{"a": ' + "[" * 70 + "]" * 70 + "}"), (codec.event, 5, '{"a": NaN}'),
+    (codec.attempt, 3, "1"), (codec.attempt, 4, "yesterday"), (codec.attempt, 9, None),
+    (codec.measurement, 1, math.inf), (codec.measurement, 1, "5"), (codec.measurement, 8, "5"),
+    (codec.measurement, 8, '["5"]'), (codec.measurement, 8, "[true]"),
+    (codec.measurement, 8, "[1e400]"), (codec.measurement, 8, '{"1": 2}'),
+    (codec.measurement, 8, "[" * 100_000), (codec.decision, 11, "[]"), (codec.decision, 10, "1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(_WRONG)))
+def test_a_forged_row_is_refused(number: int) -> None:
+    decode, column, cell = _WRONG[number]
+    good = _GOOD[decode]
+    decode(good)
+    with pytest.raises(ValueError, match=r"."):
+        decode((*good[:column], cell, *good[column + 1 :]))

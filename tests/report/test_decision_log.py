@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -318,3 +319,9 @@ def test_a_call_chain_is_code_even_after_a_list(tmp_path: Path) -> None:
     (block,) = (token for token in MARKDOWN.parse(text) if token.type == "fence")
     assert block.content.splitlines() == [chain[0], chain[1].replace("\x1b", "\\x1b"), chain[2]]
     assert not [t for t in tokens(text) if t.type in ("html_block", "html_inline")]
+
+
+def test_no_name_of_a_decision_leads_elsewhere(ledger: Ledger) -> None:
+    forged = replace(ledger.decisions()[0], kind="../../../etc/" + "x" * 500, phase="/../y")
+    name = file_name(forged)
+    assert "/" not in name and len(name) < 200 and ".." not in name

@@ -84,6 +84,10 @@ def test_one_value_changes_and_nothing_else(
         ("storage.size", "many", "'many' cannot be the value of `storage.size`"),
         ("storage.size", "1.5", "cannot be the value"),
         ("storage.ratio", "half", "cannot be the value"),
+        ("storage.ratio", "nan", "'nan' cannot be the value"),
+        ("storage.ratio", "1e400", "cannot be the value"),
+        ("storage.size", "٣", "cannot be the value"),
+        ("storage.size", "9" * 5000, "cannot be the value"),
         ("search.fast", "1", "cannot be the value"),
         ("search.names", "c", "`search.names` is a list"),
     ],
@@ -154,3 +158,10 @@ class TestDigest:
 
     def test_no_file(self) -> None:
         assert configuration_sha256(None, ("a",)) == ""
+
+
+def test_a_number_too_long_to_show(workspace: Workspace) -> None:
+    own(workspace).write_text("level = 0x" + "f" * 5000 + "\n")
+    with pytest.raises(UsageError, match="cannot be the value") as caught:
+        set_value(workspace, "level", "many")
+    assert "too long to show" in caught.value.why

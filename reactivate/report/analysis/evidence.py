@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,14 +11,14 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any
 
+from reactivate.documents import read_json
+from reactivate.errors import MeasurementError
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.records import ArtifactRecord, AttemptRecord
 from reactivate.report.analysis.markup import code, link
 from reactivate.report.analysis.reader import LedgerReader
 
 _ESCAPED_BYTE = re.compile(r"\\x([0-9a-f]{2})")
-_LARGEST_BYTES = 64 << 20
-"""A document larger than this is compared, but not read."""
 
 
 class FileState(StrEnum):
@@ -97,12 +96,9 @@ class Evidence:
         if found.state is not FileState.INTACT:
             return NotMeasured(reason=f"{found.path} is {found.state.value}")
         try:
-            file = self.results / attempt.folder / path
-            if file.stat().st_size > _LARGEST_BYTES:
-                return NotMeasured(reason=f"{found.path} is larger than {_LARGEST_BYTES:,} bytes")
-            return json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            return NotMeasured(reason=f"{found.path} cannot be read: {error}")
+            return read_json(self.results / attempt.folder / path)
+        except MeasurementError as error:
+            return NotMeasured(reason=f"{found.path} cannot be read: {error.why}")
 
     def paths(self, attempt: AttemptRecord, folder: str, prefix: str = "") -> tuple[str, ...]:
         """JSON documents right below a folder of an attempt, sorted."""
@@ -162,7 +158,7 @@ def check_file(results: Path, folder: str, artifact: ArtifactRecord) -> FileChec
     """Compare a recorded artifact with its file."""
     path = f"{folder}/{artifact.path}"
     found, state = "", FileState.MISSING
-    if ".." in Path(path).parts or Path(artifact.path).is_absolute() or "\0" in path:
+    if ".." in Path(path).parts or "/" in (path[:1], artifact.path[:1]) or "\0" in path:
         state = FileState.OUTSIDE
     else:
         file = artifact_file(results / folder, artifact.path)

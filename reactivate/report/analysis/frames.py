@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from reactivate.documents import tables, text, whole
 from reactivate.evidence import NotMeasured
 from reactivate.ledger.records import AttemptRecord
 from reactivate.places import format_place
@@ -96,26 +97,27 @@ def _facts(document: Mapping[str, Any], path: str) -> ChainFacts | NotMeasured:
     try:
         shares: dict[str, Share] = {}
         runs: list[tuple[str, Share]] = []
-        for frame in document["frames"]:
-            size = int(frame["size_bytes"])
+        for frame in tables(document, "frames"):
+            size = whole(frame, "size_bytes")
             if not size:
                 continue
-            name = frame["function"] or _code_place(frame)
-            place = format_place(f"{frame['file']}:{frame['line']}") if frame["file"] else ""
+            name = text(frame, "function") or _code_place(frame)
+            file = text(frame, "file")
+            place = format_place(f"{file}:{whole(frame, 'line')}") if file else ""
             shares[name] = _more(shares.get(name), size, place)
             if runs and runs[-1][0] == name:
                 runs[-1] = name, _more(runs[-1][1], size, place)
             else:
                 runs.append((name, Share(bytes=size, frames=1, place=place)))
         return ChainFacts(
-            operation=str(document["operation"]),
+            operation=text(document, "operation"),
             path=path,
-            total_bytes=int(document["total_bytes"]),
+            total_bytes=whole(document, "total_bytes"),
             shares=shares,
             runs=tuple(reversed(runs)),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        return NotMeasured(reason=f"{path} is no call chain: {error!r}")
+    except ValueError as error:
+        return NotMeasured(reason=f"{path} is no call chain: {error}")
 
 
 def _more(share: Share | None, size_bytes: int, place: str) -> Share:
@@ -131,8 +133,8 @@ def _more(share: Share | None, size_bytes: int, place: str) -> Share:
 
 
 def _code_place(frame: Mapping[str, Any]) -> str:
-    module = str(frame["module"])
-    return f"{PurePath(module).name}+{int(frame['offset']):#x}" if module else "?"
+    module = text(frame, "module")
+    return f"{PurePath(module).name}+{whole(frame, 'offset'):#x}" if module else "?"
 
 
 def frames_section(

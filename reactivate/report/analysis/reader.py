@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from reactivate.evidence import Measurement
 from reactivate.ledger import codec
-from reactivate.ledger.connection import connect_reader
+from reactivate.ledger.connection import connect_reader, damaged
 from reactivate.ledger.origin import MERGED_PHASES
 from reactivate.ledger.queries import LedgerQueries
 
@@ -96,10 +96,11 @@ class LedgerReader(LedgerQueries):
             " ORDER BY m.metric, m.role, m.operation, m.thread, m.instrument",
             (attempt_id, *values, *_LEAST) * 2,
         )
-        return tuple(
-            Worst(measurement=codec.measurement(row[:-2]), samples=row[-2], values=row[-1])
-            for row in found
-        )
+        with self._understood():
+            return tuple(
+                Worst(measurement=codec.measurement(row[:-2]), samples=row[-2], values=row[-1])
+                for row in found
+            )
 
     def moments(
         self, metric: str, *, phase: str | None = None, operation: str | None = None
@@ -173,6 +174,8 @@ class LedgerReader(LedgerQueries):
             )
             if not portion:
                 return
+            if not all(map(codec.plain, portion)):
+                raise damaged(self.path, f"{table}: a row holds what no ledger writes")
             yield from (dict(zip(names, row, strict=True)) for row in portion)
             after = portion[-1][at]
 
@@ -187,4 +190,5 @@ class LedgerReader(LedgerQueries):
         ((*row,),) = self._rows(
             f"SELECT {codec.MEASUREMENT} FROM measurements WHERE id = ?", (measurement_id,)
         )
-        return codec.measurement(tuple(row))
+        with self._understood():
+            return codec.measurement(tuple(row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reactivate.documents import tables, text, whole
 from reactivate.evidence import NotMeasured
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.markup import code, prose, table
@@ -37,12 +38,14 @@ def requests_section(evidence: Evidence, values: Values, missing: str) -> list[s
     document = evidence.document(values.attempt, path)
     if isinstance(document, NotMeasured):
         return [*lines, f"By opcode: not measured: {prose(document.reason)}.", ""]
-    opcodes = document.get("opcodes")
-    listed = [each for each in opcodes if _whole(each)] if isinstance(opcodes, list) else []
+    try:
+        listed = [_row_of(each) for each in tables(document, "opcodes")]
+    except ValueError as error:
+        return [*lines, f"By opcode: not measured: {prose(path)}: {prose(str(error))}.", ""]
     if not listed:
         return [*lines, f"By opcode: {evidence.cite(values.attempt, path)} lists none.", ""]
     sent = sum(each["sent"] for each in listed)
-    ordered = sorted(listed, key=lambda each: (-each["sent"], str(each["opcode"])))
+    ordered = sorted(listed, key=lambda each: (-each["sent"], each["opcode"]))
     lines += table(
         ["opcode", "sent", "share", "failed", "longest answer"],
         [_row(each, sent) for each in ordered],
@@ -52,7 +55,7 @@ def requests_section(evidence: Evidence, values: Values, missing: str) -> list[s
 
 def _row(each: Mapping[str, Any], sent: int) -> list[str]:
     return [
-        code(str(each["opcode"])),
+        code(each["opcode"]),
         format_count(each["sent"]),
         format_percent(each["sent"] / sent) if sent else "",
         format_count(each["failed"]),
@@ -60,10 +63,6 @@ def _row(each: Mapping[str, Any], sent: int) -> list[str]:
     ]
 
 
-def _whole(each: object) -> bool:
-    keys = ("sent", "failed", "longest_ns")
-    return (
-        isinstance(each, Mapping)
-        and "opcode" in each
-        and all(isinstance(each.get(key), (int, float)) for key in keys)
-    )
+def _row_of(each: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {key: whole(each, key) for key in ("sent", "failed", "longest_ns")}
+    return {"opcode": text(each, "opcode"), **numbers}

@@ -227,8 +227,8 @@ def tables(document: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ..
 
 
 def whole(value: object) -> int | None:
-    """A whole number of a document, or None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A whole number of a document, zero or more, or None."""
+    return value if type(value) is int and value >= 0 else None
 
 
 def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from reactivate.ledger import codec
+from reactivate.ledger.connection import damaged
 from reactivate.metrics import METRICS
 from reactivate.report.analysis.reader import KEYS, LedgerReader
 
@@ -26,11 +28,19 @@ def json_export(reader: LedgerReader) -> Iterator[str]:
     yield f'{{"schema":{json.dumps(SCHEMA)},\n"metrics":['
     yield from _joined(_metric(name) for name in METRICS)
     yield '],\n"environments":['
-    yield from _joined(_row(row) for row in reader.environments())
+    yield from _joined(_told(reader, "environments", reader.environments()))
     for table in TABLES:
         yield f'],\n"{table}":['
-        yield from _joined(_row(row) for row in reader.rows(table, up_to=ends[table]))
+        yield from _joined(_told(reader, table, reader.rows(table, up_to=ends[table])))
     yield "]}\n"
+
+
+def _told(reader: LedgerReader, table: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        try:
+            yield _row(row)
+        except (ValueError, TypeError) as error:
+            raise damaged(reader.path, f"{table}: a row cannot be understood: {error}") from error
 
 
 def _joined(texts: Iterator[str]) -> Iterator[str]:
@@ -54,5 +64,5 @@ def _value(name: str, value: Any) -> Any:
         return bool(value)
     if name in _JSON_COLUMNS and isinstance(value, str):
         # Most values come without samples.
-        return [] if value == "[]" else json.loads(value)
+        return [] if value == "[]" else codec.load(value)
     return value

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
+from reactivate.ledger.connection import damaged
 from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.values import dimension_of
@@ -31,7 +32,9 @@ def csv_export(reader: LedgerReader) -> Iterator[str]:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for index, row in enumerate(reader.rows("measurements", up_to=last), start=1):
-        attempt = attempts[row["attempt"]]
+        attempt = attempts.get(row["attempt"])
+        if attempt is None:
+            raise damaged(reader.path, f"measurement {row['id']} is of no attempt on record")
         metric = row["metric"]
         unit = dimension_of(metric)
         evidence = f"{attempt.folder}/{row['evidence']}" if row["evidence"] else ""

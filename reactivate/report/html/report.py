@@ -70,7 +70,8 @@ class Folders:
     @property
     def inside(self) -> bool:
         """Whether page and results move together."""
-        return self.page.resolve().is_relative_to(self.ledger.resolve().parent)
+        page, ledger = (Path(os.path.realpath(each)) for each in (self.page, self.ledger))
+        return page.is_relative_to(ledger.parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

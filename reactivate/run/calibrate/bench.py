@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import trio
 
+from reactivate.documents import read_json
 from reactivate.evidence import Measurement
 from reactivate.instrument.contract import Bench, Configurable, Instrument
 from reactivate.run.calibrate.programs import Obedient, Programs
@@ -127,4 +127,4 @@ class Shop:
 
     def read(self, instrument: str, run: str, file: str) -> Any:
         """An evidence file, parsed."""
-        return json.loads((self.folder(instrument, run) / file).read_text(encoding="utf-8"))
+        return read_json(self.folder(instrument, run) / file)

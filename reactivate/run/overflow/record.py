@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from reactivate.evidence import NotMeasured
@@ -42,7 +43,7 @@ def law_document(law: Law, limit_bytes: int) -> dict[str, Any]:
         "formula": law.formula,
         "slope": law.slope,
         "intercept": law.intercept,
-        "error": law.error,
+        "error": law.error if law.error is None or math.isfinite(law.error) else None,
         "r2": law.r2,
         "n": law.n,
         "reason": law.reason,
