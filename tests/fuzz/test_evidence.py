@@ -22,6 +22,8 @@ from reactivate.documents import parse_json, read_json
 from reactivate.errors import ExitCode, MeasurementError
 from reactivate.instrument.frozen_stack import read_record
 from reactivate.ledger import codec
+from reactivate.ledger.store import Ledger
+from reactivate.report.decision_log import write_log
 from reactivate.run.explain import read as read_explanation
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import Result, in_process
@@ -76,6 +78,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path]:
     go_on(workspace, 1, steps=14, worst=True)
     forge(workspace.ledger, lambda connection: _lay_out(workspace, connection))
     shutil.rmtree(workspace.decisions)  # it names heads of the chain as it was
+    with Ledger.open(workspace.ledger, writer=False) as ledger:
+        write_log(ledger, workspace.decisions)
     told = {step for (step,) in _query(workspace.ledger, "SELECT DISTINCT step FROM attempts")}
     assert told >= _FILES.keys(), told
     kept = workspace.root.parent / "kept.db"

@@ -115,7 +115,7 @@ def soon() -> Iterator[None]:
 
 def ask(line: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Type it, and see that it ends as the contract says."""
-    verb = next(name for name in (" ".join(line[:2]), line[0]) if name in VERBS)
+    verb = next((name for name in (" ".join(line[:2]), line[0]) if name in VERBS), "")
     where = "w" if verb not in RUN else "folder"
     with soon():
         told = in_process(["-C", str(place / where), *line], capsys)
