@@ -79,7 +79,7 @@ def ran(arguments: Sequence[str | Path], environment: dict[str, str], folder: Pa
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         try:
-            told, _ = process.communicate(timeout=360)
+            told, _ = process.communicate(timeout=900)
         finally:
             process.terminate()
     assert process.returncode == 0, told
@@ -89,7 +89,7 @@ def ran(arguments: Sequence[str | Path], environment: dict[str, str], folder: Pa
 @pytest.mark.fuse
 @pytest.mark.root
 @pytest.mark.slow(120)
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1200)
 def test_tour_from_the_wheel_in_an_empty_environment(
     wheel: Path, on_disk: Path, needs_fuse: None, needs_root: None, project_root: Path
 ) -> None:
