@@ -221,7 +221,7 @@ def _laid_out(folder: Path) -> bool:
 
     with suppress(WorkspaceError):
         workspace = find(folder)
-        if workspace.root.samefile(folder):
+        if folder.exists() and workspace.root.samefile(folder):
             if workspace.ledger.exists():
                 raise UsageError(
                     f"the workspace {folder} has a ledger already",

@@ -31,6 +31,8 @@ from reactivate.target.unmount import remove_folder
 from reactivate.workspace import Workspace
 
 _POLL_SECONDS = 0.002
+_POLL_SHARE = 0.02
+"""Of the time that was waited already: an interpreter under valgrind takes half a minute."""
 _KILL_SECONDS = 5.0
 _AFTER_FORK_SECONDS = 0.5
 _FUSE_DEVICE = Path("/dev/fuse")
@@ -267,11 +269,12 @@ def _not_started(command: tuple[str, ...], why: str) -> MountError:
 
 
 async def _until_answering(daemon: MountedDaemon, process: KeptProcess, seconds: float) -> None:
+    begun = trio.current_time()
     with trio.move_on_after(seconds) as scope:
         while (mount := daemon.mount()) is None:
             if not process.running():
                 await _died_or_left(daemon, process)
-            await trio.sleep(_POLL_SECONDS)
+            await trio.sleep(max(_POLL_SECONDS, _POLL_SHARE * (trio.current_time() - begun)))
         daemon.mounted_as(mount.connection)
         await _answer(daemon.mountpoint)
     if not process.running():

@@ -26,7 +26,7 @@ def test_it_is_not_enough_that_nothing_failed() -> None:
     assert exit_code([]) == ExitCode.INCONCLUSIVE
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 @pytest.mark.usefixtures("needs_root")
 def test_everything_is_seen_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = in_process(["selftest", "--keep", str(tmp_path / "kept"), "--json"], capsys)

@@ -230,8 +230,10 @@ def test_fusermount_missing(
 
 @pytest.mark.fuse
 @pytest.mark.root
-def test_fuse_device_missing(needs_fuse: None, needs_root: None, make: Make) -> None:
-    here = make(target=BINDFS)
+def test_fuse_device_missing(
+    needs_fuse: None, needs_root: None, on_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = Here(small(on_disk / "w", target=BINDFS), capsys)  # nothing below /dev is seen
     begun(here.workspace, steps=SET_UP)
     script = 'mount -t tmpfs none /dev && exec "$@"'
     done = subprocess.run(

@@ -88,7 +88,7 @@ def states(here: Here) -> list[dict[str, Any]]:
 
 
 @pytest.mark.fuse
-@pytest.mark.slow
+@pytest.mark.slow(6)
 def test_the_planted_commit_is_found_also_after_a_kill(
     needs_fuse: None, here: Here, history: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

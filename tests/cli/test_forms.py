@@ -26,7 +26,7 @@ VERBS: dict[str, list[str]] = {
     "init": ["NEW"],
     "doctor": [],
     "selftest": ["--keep", "/"],  # not empty: refused; run whole in tests/campaign
-    "calibrate": ["--only", "watermark"],
+    "calibrate": ["--only", "memory"],
     "next": [],
     "confirm": ["--all"],
     "report": [],

@@ -15,7 +15,7 @@ import pytest
 from reactivate.errors import ExitCode
 from reactivate.ledger import AttemptStatus, Ledger
 from reactivate.procfs import fuse_mounts
-from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun
+from tests.cli.workspaces import BINDFS, INSTRUMENTS, SET_UP, Here, Make, begun
 from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.fuse
@@ -175,7 +175,7 @@ def test_after_a_kill_the_next_call_tells_and_clears(
     here, process = measuring
     process.kill()
     process.communicate()
-    here.write("configs/instruments.toml", "[watermark]\nrepeats = 1\n[memory]\nrepeats = 1\n")
+    here.write("configs/instruments.toml", INSTRUMENTS)
     following = here("next", "--json")
     assert following.code == ExitCode.DONE
     lines = following.json()["steps"][0]["lines"]

@@ -116,7 +116,7 @@ def test_check_and_its_exit_codes(make: Make) -> None:
 
 
 @pytest.mark.fuse
-@pytest.mark.slow
+@pytest.mark.slow(6)
 @pytest.mark.usefixtures("needs_fuse", "needs_root")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_campaign_in_every_way_of_switching(make: Make, tmp_path: Path, way: str) -> None:

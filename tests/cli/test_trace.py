@@ -90,7 +90,7 @@ def test_missing_tools_are_named_and_the_rest_is_traced(tmp_path: Path, needs_fu
 
 @pytest.mark.fuse
 @pytest.mark.root
-@pytest.mark.slow
+@pytest.mark.slow(6)
 def test_in_a_workspace_it_is_the_campaigns_build(
     tmp_path: Path, needs_fuse: None, needs_root: None
 ) -> None:

@@ -39,7 +39,7 @@ def test_nothing_to_verify_is_said(here: Here) -> None:
 
 
 @pytest.mark.fuse
-@pytest.mark.slow
+@pytest.mark.slow(20)
 @pytest.mark.usefixtures("needs_fuse", "needs_root")
 def test_a_regression_is_refused_by_name(make: Make, tmp_path: Path) -> None:
     needs_libfuse()

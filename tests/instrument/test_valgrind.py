@@ -219,7 +219,7 @@ def small_search() -> Operation:
     return replace(search, setup=store)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.fuse
 def test_the_embedded_filesystem(needs_fuse: None, tmp_path: Path) -> None:
     needs("valgrind", "valgrind")

@@ -89,6 +89,10 @@ repeats = 1
 repeats = 2
 max_repeats = 2
 warmup = 0
+[growth]
+repeats = 1
+[lifecycle]
+repeats = 1
 [deepest]
 top = 1
 [smallest_stack]

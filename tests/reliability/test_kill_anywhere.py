@@ -17,7 +17,7 @@ _KILLS = 5
 
 @pytest.mark.fuse
 @pytest.mark.root
-@pytest.mark.slow
+@pytest.mark.slow(20)
 @pytest.mark.timeout(600)
 def test_killed_anywhere_nothing_is_lost_and_nothing_is_left(
     needs_fuse: None, needs_root: None, tmp_path: Path

@@ -52,6 +52,7 @@ BY_VALGRIND = """
 """
 
 
+@pytest.mark.slow(20)
 def test_a_whole_campaign_without_root(home: Path, nobody: Run) -> None:
     """Build, mount through fusermount3, watermark, perf, valgrind, chain, overflow's bisect."""
     needs_libfuse()
@@ -79,6 +80,7 @@ def test_a_whole_campaign_without_root(home: Path, nobody: Run) -> None:
     assert not list(workspace.run.iterdir())
 
 
+@pytest.mark.slow(10)
 def test_instruments_without_root(home: Path, nobody: Run) -> None:
     """perf counts what this user does, in user space; bpftrace is named as what needs root."""
     for name in ("src", "mnt"):

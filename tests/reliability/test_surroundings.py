@@ -12,7 +12,7 @@ import pytest
 from reactivate.errors import ExitCode
 from reactivate.ledger import AttemptStatus, Ledger
 from tests.cli.test_interruption import LONG, mounted, processes, running
-from tests.cli.workspaces import BINDFS, SET_UP, Here, Make, begun, command, small
+from tests.cli.workspaces import BINDFS, INSTRUMENTS, SET_UP, Here, Make, begun, command, small
 from tests.reliability.leftovers import mounts
 from tests.waiting import until
 
@@ -60,7 +60,7 @@ def test_two_workspaces_leave_each_other_alone(needs_root: None, make: Make) -> 
         until(lambda: running(other) and mounted(other), "the other check begins")
         killed.kill()
         killed.communicate()
-        other.write("configs/instruments.toml", "[watermark]\nrepeats = 1\n[memory]\nrepeats = 1\n")
+        other.write("configs/instruments.toml", INSTRUMENTS)
         assert other("next").code == ExitCode.DONE
         assert mounts(other.root) == {}
         assert mounts(one.root).items() >= before.items()

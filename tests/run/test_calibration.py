@@ -121,7 +121,7 @@ def test_known_depths_are_found_and_planted_faults_are_refused(
 
 @pytest.mark.fuse
 @pytest.mark.root
-@pytest.mark.slow
+@pytest.mark.slow(8)
 def test_tracers_see_what_is_planted(
     project_root: Path, evidence: Path, needs_fuse: None, needs_root: None
 ) -> None:

@@ -32,7 +32,7 @@ def held() -> dict[str, object]:
 
 
 @pytest.mark.fuse
-@pytest.mark.slow
+@pytest.mark.slow(8)
 @pytest.mark.usefixtures("needs_fuse")
 @pytest.mark.parametrize("isolate", [False, True])
 def test_nothing_is_left_of_many_mounts(tmp_path: Path, isolate: bool) -> None:
