@@ -346,7 +346,13 @@ def _note(
         "events": [theirs.events[0].seq, theirs.events[-1].seq],
         "head_sha256": event_digest(theirs.events[-1]),
         "attempts": [
-            {"sha256": a.sha256, "theirs": a.attempt.id, "phase": a.phase, "number": a.number}
+            {
+                "sha256": a.sha256,
+                "theirs": a.attempt.id,
+                "phase": a.phase,
+                "number": a.number,
+                "folder": a.attempt.folder,
+            }
             for a in adoptions
         ],
         "decisions": list(decisions),

@@ -7,7 +7,7 @@ nothing that asks for a phase of the campaign ever finds one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from reactivate.ledger import codec
@@ -59,6 +59,32 @@ def attempt_digest(attempt: AttemptRecord, rows: Iterable[codec.Columns]) -> str
     }
     results = ({k: v for k, v in row.items() if k != "attempt"} for row in rows)
     return _digest((own, *results))
+
+
+def left_behind(note: Mapping[str, JSON]) -> Iterator[tuple[str, int, str]]:
+    """The evidence files that a merge recorded as missing or changed where it took them from.
+
+    Args:
+        note: the data of its event.
+
+    Returns:
+        Phase and number of the attempt in the ledger that has the note, and the artifact's path.
+    """
+    names = [n for key in ("missing", "changed") for n in _list(note, key) if isinstance(n, str)]
+    for each in _list(note, "attempts"):
+        if not isinstance(each, Mapping):
+            continue
+        phase, number = str(each.get("phase")), int(str(each.get("number", 0)))
+        # Notes of earlier versions do not name the folder there.
+        folder = each.get("folder") or f"{phase.partition('.')[2]}/attempt-{number:03}"
+        for name in names:
+            if name.startswith(f"{folder}/"):
+                yield phase, number, name.removeprefix(f"{folder}/")
+
+
+def _list(note: Mapping[str, JSON], key: str) -> Sequence[JSON]:
+    found = note.get(key)
+    return found if isinstance(found, list) else ()
 
 
 def decision_data(decision: Decision) -> dict[str, JSON]:

@@ -16,6 +16,7 @@ import pytest
 from made_campaigns import go_on, workspace_for
 from tampering import tamper
 
+from reactivate.campaign.ledger_check import check_ledger
 from reactivate.campaign.machine import replay
 from reactivate.campaign.merging import merge
 from reactivate.campaign.packing import pack
@@ -180,6 +181,19 @@ def test_evidence_that_is_gone_or_another_is_named(
     assert found.missing == (first.relative_to(theirs.results).as_posix(),)
     assert found.changed == (second.relative_to(theirs.results).as_posix(),)
     assert found.copied == len(evidence(own))
+    # The merge itself has said so; what is there and differs is another matter.
+    checked = check_ledger(own, ask_git=False)
+    assert not checked.findings
+    told = "2 evidence files of merged attempts did not come with them, as recorded"
+    assert told in checked.notes
+    came = next((own.results / "merged").rglob("watermark.json"))
+    name = came.relative_to(own.root)
+    came.write_text("{}")
+    (differs,) = check_ledger(own, ask_git=False).findings
+    assert differs.what == f"{name} has another content"
+    came.unlink()
+    (gone,) = check_ledger(own, ask_git=False).findings
+    assert gone.what == f"{name} is gone"
 
 
 def _text(theirs: Workspace) -> None:
