@@ -13,7 +13,13 @@ from pathlib import Path
 from reactivate.errors import BuildError, MissingToolError, UsageError
 
 _GIT_SECONDS = 300.0
-_LEFT_OUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+_PASSED_ON = re.compile(
+    "PATH|HOME|XDG_CONFIG_HOME|TMPDIR|USER|LOGNAME|EMAIL|SSH_AUTH_SOCK|GNUPGHOME|GPG_TTY|SUDO_UID|"
+    "GIT_(AUTHOR|COMMITTER)_(NAME|EMAIL|DATE)|"
+    "GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_[0-9]+)"
+)
+"""What git is told by, and whose checkouts it trusts. All else is the same in every shell: no other
+repository, index, diff program or transport."""
 _QUIET = (
     "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
     "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false", "-c", "log.showSignature=false",
@@ -59,7 +65,8 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             why="sources and their history are read with it",
             hint="sudo apt-get install git",
         )
-    variables = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT} | _VARIABLES
+    passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
+    variables = passed_on | _VARIABLES
     if index is not None:
         variables["GIT_INDEX_FILE"] = str(index)
     try:

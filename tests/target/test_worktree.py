@@ -18,7 +18,7 @@ from reactivate.evidence import Pid
 from reactivate.procfs import process_runs
 from reactivate.target.build import build
 from reactivate.target.reap import reap
-from reactivate.target.source import prepare
+from reactivate.target.source import changed_since, prepare
 from reactivate.workspace import Workspace
 from tests.target.fiveways import ROOT, git, written
 
@@ -191,6 +191,20 @@ def test_a_checkout_of_another_user_is_not_called_none(
     with pytest.raises(BuildError, match="belongs to another user") as caught:
         prepare(user, tmp_path / "copy", [])
     assert caught.value.hint == f"git config --global --add safe.directory {shlex.quote(str(user))}"
+
+
+def test_git_is_the_same_in_every_shell(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES",
+                 "GIT_EXEC_PATH", "GIT_NAMESPACE"):  # fmt: skip
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "false")
+    monkeypatch.setenv("GIT_DIFF_OPTS", "--unified=0")
+    prepare(user, tmp_path / "copy", [])
+    assert changed_since(user, "HEAD") == ()
+    assert not (tmp_path / "trace").exists()
 
 
 def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path: Path) -> None:
