@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from reactivate.errors import LedgerError, LedgerLockedError
-from reactivate.files import kind_of, read_plain
+from reactivate.files import kind_of, open_plain
 
 _UNKNOWN_HOLDER_SECONDS: Final = 1.0
 """How long to look again while the lock is held but its file names nobody who lives: a holder
 writes its name just after it got the lock."""
 _POLL_SECONDS: Final = 0.01
+_MOST_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +87,23 @@ class WriterLock:
 def read_holder(path: Path) -> Holder | None:
     """The name in the lock file; None if there is none. It may be that of a dead holder."""
     try:
-        fields = json.loads(read_plain(path))
+        with open_plain(path) as file:
+            fields = json.loads(file.read(_MOST_BYTES))
         return Holder(
-            pid=int(fields["pid"]), command=str(fields["command"]), since=str(fields["since"])
+            pid=int(fields["pid"]),
+            command=_harmless(str(fields["command"])),
+            since=_harmless(str(fields["since"])),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _harmless(text: str) -> str:
+    """Anybody's text, of which a terminal obeys nothing; bytes that are no UTF-8 stay."""
+    return "".join(
+        each if each.isprintable() or "\udc80" <= each <= "\udcff" else ascii(each)[1:-1]
+        for each in text
+    )
 
 
 def locked_error(path: Path, holder: Holder | None) -> LedgerLockedError:
