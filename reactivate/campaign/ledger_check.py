@@ -25,7 +25,7 @@ from reactivate.files import read_plain
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.audit import Audit, Finding, audit
 from reactivate.ledger.connection import connect_reader, is_begun, translated
-from reactivate.ledger.origin import MERGE, left_behind
+from reactivate.ledger.origin import MERGE, is_folder, left_behind
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, ArtifactRecord, AttemptRecord, Decision, Event
 from reactivate.report.decision_log import render_log
@@ -200,6 +200,10 @@ def _evidence(workspace: Workspace, recorded: _Recorded) -> tuple[list[Finding],
     behind = {name for note in recorded.merges for name in left_behind(note)}
     for attempt, records in recorded.files:
         if not records:
+            continue
+        if not is_folder(attempt.folder):
+            what = f"attempt {attempt.id} lies outside of results, in {attempt.folder!a}"
+            findings.append(Finding(where="attempts", what=what, seq=recorded.ends.get(attempt.id)))
             continue
         folder = workspace.results / attempt.folder
         try:

@@ -32,6 +32,8 @@ from reactivate.ledger.origin import (
     campaign_origin,
     decision_data,
     event_digest,
+    is_folder,
+    is_phase,
     origin_of,
 )
 from reactivate.ledger.records import (
@@ -224,7 +226,13 @@ def _require_whole(
         ).hexdigest()
         != a.environment_sha256
     }
-    told = [f"{found.place}: {found.why}" for found in wrong]
+    # Its evidence would be copied to, and what is there be removed from, wherever they lead.
+    told = [
+        f"attempt {a.id}: {a.phase!a} in {a.folder!a} lies elsewhere"
+        for a in attempts
+        if not (is_phase(a.phase) and is_folder(a.folder))
+    ]
+    told += [f"{found.place}: {found.why}" for found in wrong]
     told += [f"environment {sha256[:12]}: its content is another" for sha256 in wrong_environments]
     if told:
         raise LedgerTamperedError(

@@ -7,6 +7,7 @@ nothing that asks for a phase of the campaign ever finds one.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -27,6 +28,16 @@ def origin_of(phase: str) -> str:
     """The campaign that an attempt of this phase was merged from, "" for this ledger's own."""
     origin, dot, _ = phase.partition(".")
     return origin if dot and origin.startswith(_PREFIX) else ""
+
+
+def is_phase(name: str) -> bool:
+    """Whether attempts may be of this phase: evidence lies in a folder of that name."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
+
+
+def is_folder(name: str) -> bool:
+    """Whether evidence of an attempt may lie there, below the folder of all results."""
+    return name.isprintable() and not name.startswith("/") and ".." not in name.split("/")
 
 
 def campaign_origin(first: Event) -> str:
