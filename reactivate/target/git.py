@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -36,17 +37,30 @@ def compared(top: Path, *arguments: str) -> bytes:
     """Run a git command that compares files of a user's checkout with its index.
 
     It works on a copy of the index: `git diff` writes back what it has refreshed, whatever
-    GIT_OPTIONAL_LOCKS says. Args, returns and errors: see `git`.
+    GIT_OPTIONAL_LOCKS says. Root compares with the rights of the checkout's owner: the programs
+    that its settings name as filters are run for it. Args, returns and errors: see `git`.
     """
     index = Path(top, said(top, "rev-parse", "--git-path", "index"))
+    owner = top.stat()
+    other = os.geteuid() == 0 and owner.st_uid != 0
     with tempfile.TemporaryDirectory(prefix="reactivate-index-") as folder:
         own = Path(folder, "index")
         if index.exists():
             shutil.copyfile(index, own)
-        return git(top, *arguments, index=own)
+        if other:
+            for path in (own, Path(folder)):
+                if path.exists():
+                    os.chown(path, owner.st_uid, owner.st_gid)
+        return git(top, *arguments, index=own, owner=owner if other else None)
 
 
-def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = None) -> bytes:
+def git(
+    folder: Path,
+    *arguments: str,
+    given: bytes = b"",
+    index: Path | None = None,
+    owner: os.stat_result | None = None,
+) -> bytes:
     """Run git and return what it says.
 
     Args:
@@ -54,6 +68,7 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
         arguments: of git.
         given: its standard input.
         index: used instead of the repository's own.
+        owner: whose rights git has; ours if None.
 
     Raises:
         MissingToolError: git is not installed.
@@ -67,6 +82,8 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
         )
     passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
     variables = passed_on | _VARIABLES
+    if owner is not None:
+        variables = {"PATH": variables.get("PATH", os.defpath), "HOME": _home(owner)} | _VARIABLES
     if index is not None:
         variables["GIT_INDEX_FILE"] = str(index)
     try:
@@ -78,6 +95,9 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             timeout=_GIT_SECONDS,
             check=False,
             start_new_session=True,
+            user=None if owner is None else owner.st_uid,
+            group=None if owner is None else owner.st_gid,
+            extra_groups=None if owner is None else (),
         )
     except subprocess.TimeoutExpired:
         raise BuildError(
@@ -89,6 +109,13 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             why=done.stderr.decode(errors="replace").strip() or f"status {done.returncode}",
         )
     return done.stdout
+
+
+def _home(owner: os.stat_result) -> str:
+    try:
+        return pwd.getpwuid(owner.st_uid).pw_dir
+    except KeyError:
+        return "/nonexistent"
 
 
 def said(folder: Path, *arguments: str) -> str:
