@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from pathlib import Path
 
 from reactivate.cli.console import show_bug, show_error
-from reactivate.errors import ExitCode, ReactivateError, WorkspaceError
+from reactivate.errors import ExitCode, MachineError, ReactivateError, WorkspaceError
 
 _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """What the disk says when it is full or may not be written, wherever that is met."""
@@ -41,6 +42,12 @@ def _show(error: BaseException, *, as_json: bool) -> ExitCode:
             f"{error.filename or 'A file'} cannot be written",
             why=f"{error.strerror}; what was recorded before is safe",
             hint="reactivate status",
+        )
+    if isinstance(error, OSError) and not Path("/proc/self/stat").exists():
+        error = MachineError(
+            "there is no /proc here",
+            why="everything about processes, their stacks and mounts is read there",
+            hint="mount -t proc proc /proc, or start the container with it",
         )
     if isinstance(error, ReactivateError):
         show_error(error, error.exit_code, as_json=as_json)

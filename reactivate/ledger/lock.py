@@ -60,8 +60,12 @@ class WriterLock:
         except OSError as error:
             raise _unusable(path, error) from error
         try:
-            if kind := kind_of(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if kind := kind_of(status.st_mode):
                 raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+            # What is written to it here would be lost under its other name.
+            if status.st_nlink > 1 and status.st_size and read_holder(path) is None:
+                raise OSError(errno.EMLINK, "it is a second name of some other file")
             _lock_now(descriptor, path)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
