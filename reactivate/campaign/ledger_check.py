@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from reactivate.files import read_plain
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.audit import Audit, Finding, audit
 from reactivate.ledger.connection import connect_reader, is_begun, translated
+from reactivate.ledger.origin import MERGE, is_folder, left_behind
 from reactivate.ledger.queries import LedgerQueries
-from reactivate.ledger.records import ArtifactRecord, AttemptRecord, Decision, Event
+from reactivate.ledger.records import JSON, ArtifactRecord, AttemptRecord, Decision, Event
 from reactivate.report.decision_log import render_log
 from reactivate.report.logged import Anchor, Logged, misfit, read_log
 from reactivate.workspace import Workspace
@@ -80,6 +81,7 @@ class _Recorded:
     files: Sequence[tuple[AttemptRecord, tuple[ArtifactRecord, ...]]] = ()
     editions: Sequence[Event] = ()
     calibrations: Sequence[Event] = ()
+    merges: Sequence[Mapping[str, JSON]] = ()
     ends: dict[int, int] = field(default_factory=dict)
     decisions: Sequence[Decision] = ()
     rendered: dict[str, str] | None = None
@@ -138,9 +140,11 @@ def check_ledger(
     if recorded.audit.findings:
         notes.append("evidence, checklist and decision files were not compared with such a ledger")
     edited, told = _checklist(workspace, recorded.editions)
+    evidence, absent = _evidence(workspace, recorded)
+    notes += absent
     findings = [
         *recorded.audit.findings,
-        *_evidence(workspace, recorded),
+        *evidence,
         *_calibrations(workspace, recorded.calibrations),
         *edited,
         *logged.findings,
@@ -180,6 +184,7 @@ def _read(path: Path) -> _Recorded:
                 files=[(each, queries.artifacts(each.id)) for each in attempts],
                 editions=[e for e in queries.events() if e.kind in EDITIONS],
                 calibrations=queries.events(kind=EventKind.CALIBRATED),
+                merges=[e.data for e in queries.events() if e.data.get("about") == MERGE],
                 ends={e.attempt: e.seq for e in queries.events(kind="attempt_finished")
                       if e.attempt is not None},
                 decisions=queries.decisions(),
@@ -189,10 +194,17 @@ def _read(path: Path) -> _Recorded:
         connection.close()
 
 
-def _evidence(workspace: Workspace, recorded: _Recorded) -> Iterator[Finding]:
+def _evidence(workspace: Workspace, recorded: _Recorded) -> tuple[list[Finding], list[str]]:
+    """What differs, and what a merge said at once that it could not bring along."""
+    findings, absent = [], []
+    behind = {name for note in recorded.merges for name in left_behind(note)}
     read: dict[str, dict[str, ArtifactRecord]] = {}
     for attempt, records in recorded.files:
         if not records:
+            continue
+        if not is_folder(attempt.folder):
+            what = f"attempt {attempt.id} lies outside of results, in {attempt.folder!a}"
+            findings.append(Finding(where="attempts", what=what, seq=recorded.ends.get(attempt.id)))
             continue
         # Scenarios that were run together by hand share a folder: it is read once.
         if attempt.folder not in read:
@@ -207,14 +219,21 @@ def _evidence(workspace: Workspace, recorded: _Recorded) -> Iterator[Finding]:
             found = there.get(record.path)
             if found is not None and found.sha256 == record.sha256:
                 continue
+            if found is None and (attempt.phase, attempt.number, record.path) in behind:
+                absent.append(record.path)
+                continue
             name = f"results/{attempt.folder}/{record.path}"
             what = f"{name} is gone" if found is None else f"{name} has another content"
-            yield Finding(
-                where="artifacts",
-                what=what,
-                seq=recorded.ends.get(attempt.id),
-                kind="attempt_finished",
+            findings.append(
+                Finding(
+                    where="artifacts",
+                    what=what,
+                    seq=recorded.ends.get(attempt.id),
+                    kind="attempt_finished",
+                )
             )
+    told = f"{len(absent)} evidence files of merged attempts did not come with them, as recorded"
+    return findings, [told] if absent else []
 
 
 def _calibrations(workspace: Workspace, events: Sequence[Event]) -> Iterator[Finding]:

@@ -32,6 +32,8 @@ from reactivate.ledger.origin import (
     campaign_origin,
     decision_data,
     event_digest,
+    is_folder,
+    is_phase,
     origin_of,
 )
 from reactivate.ledger.provoked import provoked_notes
@@ -226,7 +228,13 @@ def _require_whole(
         ).hexdigest()
         != a.environment_sha256
     }
-    told = [f"{found.place}: {found.why}" for found in wrong]
+    # Its evidence would be copied to, and what is there be removed from, wherever they lead.
+    told = [
+        f"attempt {a.id}: {a.phase!a} in {a.folder!a} lies elsewhere"
+        for a in attempts
+        if not (is_phase(a.phase) and is_folder(a.folder))
+    ]
+    told += [f"{found.place}: {found.why}" for found in wrong]
     told += [f"environment {sha256[:12]}: its content is another" for sha256 in wrong_environments]
     if told:
         raise LedgerTamperedError(
@@ -348,7 +356,13 @@ def _note(
         "events": [theirs.events[0].seq, theirs.events[-1].seq],
         "head_sha256": event_digest(theirs.events[-1]),
         "attempts": [
-            {"sha256": a.sha256, "theirs": a.attempt.id, "phase": a.phase, "number": a.number}
+            {
+                "sha256": a.sha256,
+                "theirs": a.attempt.id,
+                "phase": a.phase,
+                "number": a.number,
+                "folder": a.attempt.folder,
+            }
             for a in adoptions
         ],
         "decisions": list(decisions),

@@ -5,9 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from pathlib import Path
 
 from reactivate.cli.console import show_bug, show_error
-from reactivate.errors import ExitCode, ReactivateError, UsageError, WorkspaceError
+from reactivate.errors import (
+    ExitCode,
+    MachineError,
+    ReactivateError,
+    UsageError,
+    WorkspaceError,
+)
 
 _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """What the disk says when it is full or may not be written, wherever that is met."""
@@ -50,6 +57,12 @@ def _show(error: BaseException, *, as_json: bool) -> ExitCode:
         shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
         error = UsageError(
             f"{shown} cannot be a file", why=error.strerror or "", hint="name another file"
+        )
+    if isinstance(error, OSError) and not Path("/proc/self/stat").exists():
+        error = MachineError(
+            "there is no /proc here",
+            why="everything about processes, their stacks and mounts is read there",
+            hint="mount -t proc proc /proc, or start the container with it",
         )
     if isinstance(error, ReactivateError):
         show_error(error, error.exit_code, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from reactivate.interruption import heed, leave
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script. SIGTERM and SIGHUP end it as Ctrl-C does."""
+    _open_what_is_closed()
     heed()
     for stream in (sys.stdout, sys.stderr):
         # A locale without our block characters gets plain ones, not a traceback.
@@ -30,6 +32,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
             sys.stdout.flush()
         except BrokenPipeError:
             end_as_a_pipe_does()
+
+
+def _open_what_is_closed() -> None:
+    """Whoever started us may have closed standard streams: the next file to be opened, the ledger
+    perhaps, would get the number that we and our children write to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, and all below it are open by now.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _plain_status(arguments: list[str]) -> tuple[Path | None, bool] | None:

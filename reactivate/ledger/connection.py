@@ -84,6 +84,12 @@ def _in_words(error: sqlite3.Error, path: Path, doing: str) -> LedgerError:
             why=f"another program keeps it busy ({why})",
             hint=f"fuser -v {path}     shows who it is; close it and try again",
         )
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return LedgerError(
+            f"{path} was replaced or removed while it was written",
+            why="another file is there, or none; nothing more was recorded in either",
+            hint=f"ls -l {path.parent}     then, with the right one: reactivate ledger verify",
+        )
     if code in _FORBIDDEN:
         return LedgerError(
             what, why=why, hint=f"check who may write there: ls -ld {path.parent} {path}"

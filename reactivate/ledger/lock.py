@@ -13,12 +13,13 @@ from typing import Final, Self
 
 from reactivate.documents import parse_json, text, whole
 from reactivate.errors import LedgerError, LedgerLockedError
-from reactivate.files import kind_of, read_plain
+from reactivate.files import kind_of, open_plain
 
 _UNKNOWN_HOLDER_SECONDS: Final = 1.0
 """How long to look again while the lock is held but its file names nobody who lives: a holder
 writes its name just after it got the lock."""
 _POLL_SECONDS: Final = 0.01
+_MOST_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,12 @@ class WriterLock:
         except OSError as error:
             raise _unusable(path, error) from error
         try:
-            if kind := kind_of(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if kind := kind_of(status.st_mode):
                 raise OSError(errno.EINVAL, f"it is {kind}, not a file")
+            # What is written to it here would be lost under its other name.
+            if status.st_nlink > 1 and status.st_size and read_holder(path) is None:
+                raise OSError(errno.EMLINK, "it is a second name of some other file")
             _lock_now(descriptor, path)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
@@ -87,12 +92,23 @@ class WriterLock:
 def read_holder(path: Path) -> Holder | None:
     """The name in the lock file; None if there is none. It may be that of a dead holder."""
     try:
-        fields = parse_json(read_plain(path))
+        with open_plain(path) as file:
+            fields = parse_json(file.read(_MOST_BYTES))
         return Holder(
-            pid=whole(fields, "pid"), command=text(fields, "command"), since=text(fields, "since")
+            pid=whole(fields, "pid"),
+            command=_harmless(text(fields, "command")),
+            since=_harmless(text(fields, "since")),
         )
     except (OSError, ValueError):
         return None
+
+
+def _harmless(words: str) -> str:
+    """Anybody's text, of which a terminal obeys nothing; bytes that are no UTF-8 stay."""
+    return "".join(
+        each if each.isprintable() or "\udc80" <= each <= "\udcff" else ascii(each)[1:-1]
+        for each in words
+    )
 
 
 def locked_error(path: Path, holder: Holder | None) -> LedgerLockedError:

@@ -8,7 +8,8 @@ such a phase for the same reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from reactivate.ledger import codec
@@ -44,6 +45,16 @@ def by_hand(phase: str) -> bool:
     return phase.removeprefix(f"{origin_of(phase)}.") == BY_HAND
 
 
+def is_phase(name: str) -> bool:
+    """Whether attempts may be of this phase: evidence lies in a folder of that name."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
+
+
+def is_folder(name: str) -> bool:
+    """Whether evidence of an attempt may lie there, below the folder of all results."""
+    return name.isprintable() and not name.startswith("/") and ".." not in name.split("/")
+
+
 def campaign_origin(first: Event) -> str:
     """The name of a campaign, wherever its ledger is copied to: by its first event."""
     return f"{_PREFIX}{_digest([_event(first)])[:_DIGITS]}"
@@ -74,6 +85,32 @@ def attempt_digest(attempt: AttemptRecord, rows: Iterable[codec.Columns]) -> str
     }
     results = ({k: v for k, v in row.items() if k != "attempt"} for row in rows)
     return _digest((own, *results))
+
+
+def left_behind(note: Mapping[str, JSON]) -> Iterator[tuple[str, int, str]]:
+    """The evidence files that a merge recorded as missing or changed where it took them from.
+
+    Args:
+        note: the data of its event.
+
+    Returns:
+        Phase and number of the attempt in the ledger that has the note, and the artifact's path.
+    """
+    names = [n for key in ("missing", "changed") for n in _list(note, key) if isinstance(n, str)]
+    for each in _list(note, "attempts"):
+        if not isinstance(each, Mapping):
+            continue
+        phase, number = str(each.get("phase")), int(str(each.get("number", 0)))
+        # Notes of earlier versions do not name the folder there.
+        folder = each.get("folder") or f"{phase.partition('.')[2]}/attempt-{number:03}"
+        for name in names:
+            if name.startswith(f"{folder}/"):
+                yield phase, number, name.removeprefix(f"{folder}/")
+
+
+def _list(note: Mapping[str, JSON], key: str) -> Sequence[JSON]:
+    found = note.get(key)
+    return found if isinstance(found, list) else ()
 
 
 def decision_data(decision: Decision) -> dict[str, JSON]:

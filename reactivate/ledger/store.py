@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from reactivate.ledger.connection import (
     translated,
 )
 from reactivate.ledger.lock import Holder, WriterLock
+from reactivate.ledger.origin import is_phase
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import (
     JSON,
@@ -162,7 +162,7 @@ class Ledger(LedgerQueries):
         Raises:
             LedgerError: it was not recorded.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", phase):
+        if not is_phase(phase):
             raise LedgerError(
                 f"`{phase}` cannot be the phase of an attempt",
                 why="its evidence lies in a folder of that name",

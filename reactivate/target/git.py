@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -13,7 +14,13 @@ from reactivate.errors import BuildError, MissingToolError, UsageError
 from reactivate.target.scratch import scratch_folder
 
 _GIT_SECONDS = 300.0
-_LEFT_OUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+_PASSED_ON = re.compile(
+    "PATH|HOME|XDG_CONFIG_HOME|TMPDIR|USER|LOGNAME|EMAIL|SSH_AUTH_SOCK|GNUPGHOME|GPG_TTY|SUDO_UID|"
+    "GIT_(AUTHOR|COMMITTER)_(NAME|EMAIL|DATE)|"
+    "GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_[0-9]+)"
+)
+"""What git is told by, and whose checkouts it trusts. All else is the same in every shell: no other
+repository, index, diff program or transport."""
 _QUIET = (
     "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
     "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false", "-c", "log.showSignature=false",
@@ -30,17 +37,39 @@ def compared(top: Path, *arguments: str) -> bytes:
     """Run a git command that compares files of a user's checkout with its index.
 
     It works on a copy of the index: `git diff` writes back what it has refreshed, whatever
-    GIT_OPTIONAL_LOCKS says. Args, returns and errors: see `git`.
+    GIT_OPTIONAL_LOCKS says. Root compares with the rights of the checkout's owner: the programs
+    that its settings name as filters are run for it. Args, returns and errors: see `git`.
     """
     index = Path(top, said(top, "rev-parse", "--git-path", "index"))
+    owner = top.stat()
+    other = os.geteuid() == 0 and owner.st_uid != 0
     with scratch_folder() as folder:
-        own = folder / "index"
+        place = _place_of(owner, folder) if other else folder
+        own = place / "index"
         if index.exists():
             shutil.copyfile(index, own)
-        return git(top, *arguments, index=own)
+        if other:
+            for path in (own, place):
+                if path.exists():
+                    os.chown(path, owner.st_uid, owner.st_gid)
+        return git(top, *arguments, index=own, owner=owner if other else None)
 
 
-def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = None) -> bytes:
+def _place_of(owner: os.stat_result, folder: Path) -> Path:
+    """A folder for the user in one of root's, which others then may pass through."""
+    place = folder / f"of-{owner.st_uid}"
+    place.mkdir(mode=0o700)
+    folder.chmod(0o711)
+    return place
+
+
+def git(
+    folder: Path,
+    *arguments: str,
+    given: bytes = b"",
+    index: Path | None = None,
+    owner: os.stat_result | None = None,
+) -> bytes:
     """Run git and return what it says.
 
     Args:
@@ -48,6 +77,7 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
         arguments: of git.
         given: its standard input.
         index: used instead of the repository's own.
+        owner: whose rights git has; ours if None.
 
     Raises:
         MissingToolError: git is not installed.
@@ -59,7 +89,10 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             why="sources and their history are read with it",
             hint="sudo apt-get install git",
         )
-    variables = {k: v for k, v in os.environ.items() if k not in _LEFT_OUT} | _VARIABLES
+    passed_on = {k: v for k, v in os.environ.items() if _PASSED_ON.fullmatch(k)}
+    variables = passed_on | _VARIABLES
+    if owner is not None:
+        variables = {"PATH": variables.get("PATH", os.defpath), "HOME": _home(owner)} | _VARIABLES
     if index is not None:
         variables["GIT_INDEX_FILE"] = str(index)
     try:
@@ -71,6 +104,9 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             timeout=_GIT_SECONDS,
             check=False,
             start_new_session=True,
+            user=None if owner is None else owner.st_uid,
+            group=None if owner is None else owner.st_gid,
+            extra_groups=None if owner is None else (),
         )
     except subprocess.TimeoutExpired:
         raise BuildError(
@@ -82,6 +118,13 @@ def git(folder: Path, *arguments: str, given: bytes = b"", index: Path | None = 
             why=done.stderr.decode(errors="replace").strip() or f"status {done.returncode}",
         )
     return done.stdout
+
+
+def _home(owner: os.stat_result) -> str:
+    try:
+        return pwd.getpwuid(owner.st_uid).pw_dir
+    except KeyError:
+        return "/nonexistent"
 
 
 def said(folder: Path, *arguments: str) -> str:

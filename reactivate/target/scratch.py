@@ -24,6 +24,8 @@ from reactivate.errors import WorkspaceError
 from reactivate.target.unmount import mounts_below
 
 _NAME = re.compile(r"reactivate-[0-9]+-[a-z0-9_]{8}")
+_OURS_ALONE = (0o700, 0o711)
+"""Nobody else lists it or writes to it; by the second another user gets to a folder of theirs."""
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -135,7 +137,7 @@ def _locked(path: Path) -> Scratch | None:
     except OSError:
         return None
     state = os.fstat(descriptor)
-    if state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) == stat.S_IRWXU:
+    if state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) in _OURS_ALONE:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(state, path.lstat()):

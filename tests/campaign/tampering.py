@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+
+from reactivate.ledger import chain
+from reactivate.workspace import Workspace
+from tests.ledger.material import unguarded
 
 
 def tamper(ledger: Path, *statements: str) -> None:
@@ -19,3 +24,18 @@ def tamper(ledger: Path, *statements: str) -> None:
             assert connection.execute(statement).rowcount != 0, f"nothing changed: {statement}"
         for _, sql in guards:
             connection.execute(sql)
+
+
+def forged(workspace: Workspace, forge: Callable[[sqlite3.Connection], object]) -> None:
+    """Replace the ledger by one that somebody changed, and whose chain fits."""
+    opened = sqlite3.connect(workspace.ledger)
+    bare = unguarded(opened)
+    opened.close()
+    forge(bare)
+    bare.execute("DELETE FROM chain")
+    chain.extend(bare)
+    workspace.ledger.unlink()
+    written = sqlite3.connect(workspace.ledger)
+    bare.backup(written)
+    written.close()
+    bare.close()

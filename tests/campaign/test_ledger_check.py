@@ -17,12 +17,13 @@ from reactivate.campaign.edition import edition_data
 from reactivate.campaign.ledger_check import Checked, check_ledger, parse_anchor
 from reactivate.checklist.parse import load
 from reactivate.errors import ExitCode, LedgerCorruptError, LedgerVersionError, UsageError
-from reactivate.ledger import Ledger, chain, schema
+from reactivate.ledger import Ledger, schema
 from reactivate.report.decision_log import write_log
 from reactivate.report.logged import Anchor
 from reactivate.workspace import Workspace
+from tests.campaign.tampering import forged
 from tests.cli.workspaces import small
-from tests.ledger.material import build, cut_off, unguarded
+from tests.ledger.material import build, cut_off
 
 SEED = random.SystemRandom().randrange(1 << 32)
 
@@ -51,21 +52,6 @@ def look(workspace: Workspace, *given: Anchor) -> Checked:
 
 def whats(checked: Checked) -> list[str]:
     return [finding.what for finding in checked.findings]
-
-
-def forged(workspace: Workspace, forge: Callable[[sqlite3.Connection], object]) -> None:
-    """Replace the ledger by one that somebody changed, and whose chain fits."""
-    opened = sqlite3.connect(workspace.ledger)
-    bare = unguarded(opened)
-    opened.close()
-    forge(bare)
-    bare.execute("DELETE FROM chain")
-    chain.extend(bare)
-    workspace.ledger.unlink()
-    written = sqlite3.connect(workspace.ledger)
-    bare.backup(written)
-    written.close()
-    bare.close()
 
 
 def test_nothing_is_found_where_nobody_touched_anything(workspace: Workspace) -> None:

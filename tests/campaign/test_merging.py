@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 from made_campaigns import go_on, workspace_for
-from tampering import tamper
+from tampering import forged, tamper
 
+from reactivate.campaign.ledger_check import check_ledger
 from reactivate.campaign.machine import replay
 from reactivate.campaign.merging import merge
 from reactivate.campaign.packing import pack
 from reactivate.campaign.replaying import replay_ledger
 from reactivate.campaign.review import review
 from reactivate.campaign.status import CampaignStatus
-from reactivate.errors import ExitCode, LedgerError, ReactivateError
+from reactivate.errors import ExitCode, LedgerError, LedgerTamperedError, ReactivateError
 from reactivate.ledger import Ledger
+from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.origin import origin_of
 from reactivate.workspace import Workspace
 from tests.cli.workspaces import in_process
@@ -180,6 +182,19 @@ def test_evidence_that_is_gone_or_another_is_named(
     assert found.missing == (first.relative_to(theirs.results).as_posix(),)
     assert found.changed == (second.relative_to(theirs.results).as_posix(),)
     assert found.copied == len(evidence(own))
+    # The merge itself has said so; what is there and differs is another matter.
+    checked = check_ledger(own, ask_git=False)
+    assert not checked.findings
+    told = "2 evidence files of merged attempts did not come with them, as recorded"
+    assert told in checked.notes
+    came = next((own.results / "merged").rglob("watermark.json"))
+    name = came.relative_to(own.root)
+    came.write_text("{}")
+    (differs,) = check_ledger(own, ask_git=False).findings
+    assert differs.what == f"{name} has another content"
+    came.unlink()
+    (gone,) = check_ledger(own, ask_git=False).findings
+    assert gone.what == f"{name} is gone"
 
 
 def _text(theirs: Workspace) -> None:
@@ -253,6 +268,37 @@ def test_what_is_no_whole_ledger_is_refused(
     assert "next: " in result.err
     assert own.ledger.read_bytes() == before
     assert not (own.results / "merged").exists()
+
+
+@pytest.mark.parametrize("where", ["phase", "folder"])
+def test_nothing_is_written_or_removed_outside_of_results(
+    campaigns: list[Workspace], tmp_path: Path, where: str
+) -> None:
+    """An attempt that no event of the machine speaks of, in a ledger that fits itself."""
+    own, theirs = copied(campaigns[0], tmp_path / "1"), copied(campaigns[1], tmp_path / "2")
+    with Ledger.open(theirs.ledger, writer=True) as ledger:
+        attempt = ledger.begin_attempt("odd", "import-trace", {})
+        folder = theirs.results / attempt.folder
+        folder.mkdir(parents=True)
+        (folder / "hostile").write_text("hostile")
+        ledger.finish(attempt, "recorded", artifacts=record_artifacts(folder))
+    outside = "../../../../precious"
+
+    def forge(bare: sqlite3.Connection) -> None:
+        bare.execute(f"UPDATE attempts SET {where} = ? WHERE phase = 'odd'", (outside,))
+        if where == "phase":
+            bare.execute("UPDATE events SET phase = ? WHERE phase = 'odd'", (outside,))
+
+    forged(theirs, forge)
+    precious = tmp_path / "precious" / "attempt-001" / "file"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    with pytest.raises(LedgerTamperedError, match="was not merged") as refused:
+        merge(own, theirs.root)
+    assert "lies elsewhere" in refused.value.why
+    assert [p for p in (tmp_path / "precious").rglob("*") if p.is_file()] == [precious]
+    if where == "folder":
+        assert "lies outside of results" in check_ledger(theirs, ask_git=False).findings[0].what
 
 
 def test_our_own_campaign_and_a_locked_ledger(campaigns: list[Workspace], tmp_path: Path) -> None:

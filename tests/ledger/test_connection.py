@@ -205,6 +205,22 @@ def test_connections_are_what_the_guarantees_need(path: Path) -> None:
         reader._connection.execute("INSERT INTO events VALUES (1, '', 'e', '', NULL, '{}')")
 
 
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_ledger_that_is_no_longer_there_is_told_as_such(path: Path, how: str) -> None:
+    with Ledger.open(path, writer=True) as writer:
+        writer.append("e", "", {})
+        other = path.with_name("other")
+        other.write_bytes(path.read_bytes())
+        path.unlink()
+        if how == "replaced":
+            other.rename(path)
+        with pytest.raises(LedgerError, match="was replaced or removed while it was written"):
+            writer.append("e", "", {})
+    if how == "replaced":
+        with Ledger.open(path, writer=False) as reader:
+            assert len(reader.events()) == 1
+
+
 def test_a_snapshot_is_one_moment(path: Path) -> None:
     with Ledger.open(path, writer=True) as ledger:
         ledger.append("first", "", {})

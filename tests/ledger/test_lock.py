@@ -116,6 +116,28 @@ def test_a_holder_without_a_name_still_holds(
         assert "fuser" in caught.value.hint
 
 
+def test_what_a_lock_says_is_shown_and_not_obeyed(path: Path, lock: Path) -> None:
+    hostile = {"pid": os.getpid(), "command": "\x1b[2Jgone\nnext: rm -r ~", "since": "\r"}
+    with Ledger.open(path, writer=True):
+        lock.write_text(json.dumps(hostile))
+        with pytest.raises(LedgerLockedError) as caught:
+            Ledger.open(path, writer=True)
+    assert caught.value.what.isprintable()
+    assert r"`\x1b[2Jgone\nnext: rm -r ~`" in caught.value.what
+
+
+def test_another_file_under_the_name_of_the_lock_is_not_emptied(
+    path: Path, lock: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    lock.hardlink_to(precious)
+    with pytest.raises(LedgerError, match="cannot be locked") as caught:
+        Ledger.open(path, writer=True)
+    assert "second name" in caught.value.why
+    assert precious.read_text() == "mine"
+
+
 def test_the_name_of_a_dead_holder_locks_nobody_out(path: Path, lock: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait(DEADLINE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_a_workspace_whose_name_is_no_text(
     assert mounts(here.root) == {}
     assert not list(here.workspace.run.iterdir())
     assert not [p for p in tmp_path.iterdir() if p != here.root]
+
+
+def test_6_without_proc_it_is_said(needs_root: None, make: Make) -> None:
+    here = make(target=BINDFS)
+    line = command(["-C", str(here.root), "next", "--yes"])
+    begun(here.workspace, steps=SET_UP)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh", *line],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
+    assert "There is no /proc here." in done.stderr
 
 
 def test_a_terminal_that_goes_away_ends_the_step_as_ctrl_c_does(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from reactivate.evidence import Pid
 from reactivate.procfs import process_runs
 from reactivate.target.build import build
 from reactivate.target.reap import reap
-from reactivate.target.source import prepare
+from reactivate.target.source import changed_since, fingerprint_of, prepare
 from reactivate.workspace import Workspace
 from tests.target.fiveways import ROOT, git, written
 from tests.waiting import until
@@ -192,6 +194,41 @@ def test_a_checkout_of_another_user_is_not_called_none(
     with pytest.raises(BuildError, match="belongs to another user") as caught:
         prepare(user, tmp_path / "copy", [])
     assert caught.value.hint == f"git config --global --add safe.directory {shlex.quote(str(user))}"
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("needs_root")
+def test_what_the_settings_of_a_checkout_name_runs_with_its_owners_rights(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("COUNT", "1"), ("KEY_0", "safe.directory"), ("VALUE_0", "*")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)  # root has said that it trusts them all
+    with tempfile.TemporaryDirectory() as open_to_all:
+        folder = Path(open_to_all)
+        folder.chmod(0o755)
+        theirs = shutil.copytree(user, folder / "theirs")
+        (theirs / ".gitattributes").write_text("* filter=own\n")
+        (theirs / "core.c").write_text("changed\n")
+        git(theirs, "config", "filter.own.clean", "id -u >> .git/ran; cat")
+        for path in (theirs, *theirs.rglob("*")):
+            os.chown(path, 65534, 65534)
+        assert "core.c" in changed_since(theirs, "HEAD")
+        fingerprint_of(theirs, [])
+        assert set((theirs / ".git" / "ran").read_text().split()) == {"65534"}
+
+
+def test_git_is_the_same_in_every_shell(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES",
+                 "GIT_EXEC_PATH", "GIT_NAMESPACE"):  # fmt: skip
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "false")
+    monkeypatch.setenv("GIT_DIFF_OPTS", "--unified=0")
+    prepare(user, tmp_path / "copy", [])
+    assert changed_since(user, "HEAD") == ()
+    assert not (tmp_path / "trace").exists()
 
 
 def test_a_kill_in_the_middle_leaves_the_checkout_as_it_was(user: Path, tmp_path: Path) -> None:
