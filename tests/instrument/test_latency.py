@@ -132,16 +132,17 @@ def test_two_builds_side_by_side(needs_fuse: None, tmp_path: Path) -> None:
 
     found = trio.run(Latency(undecided=undecided).measure, on)
     assert rounds == [8, 16]
-    p50 = {(m.operation, m.role): m.value for m in found if m.metric == "latency.p50"}
+    p50 = {(m.operation, m.role): m for m in found if m.metric == "latency.p50"}
     assert set(p50) == {
         ("listing", Role.SUBJECT), ("listing", Role.BASELINE),
         ("mkdir", Role.SUBJECT), ("mkdir", Role.BASELINE),
         ("alone", Role.SUBJECT),
     }  # fmt: skip
     fast, delayed = p50["listing", Role.SUBJECT], p50["listing", Role.BASELINE]
-    assert not isinstance(fast, NotMeasured)
-    assert not isinstance(delayed, NotMeasured)
-    assert delayed > 2 * fast
+    assert not isinstance(fast.value, NotMeasured)
+    assert not isinstance(delayed.value, NotMeasured)
+    # The least disturbed of each: others on the machine only add.
+    assert min(delayed.samples) > 2 * min(fast.samples)
     # Only the operation that was not decided is sampled further.
     assert {(m.operation, len(m.samples)) for m in found} == {
         ("listing", 16), ("mkdir", 8), ("alone", 8),
