@@ -141,7 +141,9 @@ def test_what_an_error_tells_to_type_is_a_command(line: str) -> None:
         return  # any verb
     words = shlex.split(command.removeprefix("reactivate ").replace('"…"', "reason"))
     if words[-1] == "…":  # as the person typed the rest
-        words[-1:] = AS_TYPED.get(words[0], ["…"])
+        typed = AS_TYPED.get(words[0], ["…"])
+        # Of two values for one option the program would drop none in silence.
+        words[-1:] = typed[:-2] if typed[-2:-1] == ["--gate"] and "--gate" in words else typed
     understood([word.replace("…", "3") for word in words])
 
 
