@@ -22,5 +22,5 @@ def trace_probe(name: str) -> Path:
     raise MissingToolError(
         f"the probe {name} is not installed",
         why=f"it is neither in {_PLACES[0]} nor in {_PLACES[1]}",
-        hint="pip install --force-reinstall reactivate",
+        hint="pip install --force-reinstall .   in a checkout of reactivate",
     )

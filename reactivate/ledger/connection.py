@@ -232,7 +232,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
         raise LedgerVersionError(
             f"{path.name} was written by a newer version of reactivate",
             why=f"it has schema {version}, this version knows up to {schema.VERSION}",
-            hint="pip install --upgrade reactivate",
+            hint="git pull && pip install --upgrade .   in a checkout of reactivate",
         )
     return int(version)
 

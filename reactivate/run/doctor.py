@@ -130,7 +130,8 @@ def _model() -> list[Finding]:
             condition=Condition.MISSING,
             detail="not installed",
             needs="embedded filesystem",
-            hint="sudo apt-get install libfuse3-dev pkg-config && pip install 'reactivate[model]'",
+            hint="sudo apt-get install libfuse3-dev pkg-config && pip install '.[model]'   "
+            "in a checkout of reactivate",
         )
     else:
         pyfuse = Finding(

@@ -142,7 +142,7 @@ def _layer(folder: Path, path: Path, after_bytes: int) -> KeptProcess:
         raise MissingToolError(
             "pyfuse3 is not installed",
             why="the layer that answers EIO is built on it",
-            hint="pip install 'reactivate[model]'",
+            hint="pip install '.[model]'   in a checkout of reactivate",
         )
     below = folder / _BELOW
     below.mkdir()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from reactivate.ledger import Ledger
 from reactivate.report.decision_log import write_log
 from reactivate.workspace import Workspace, create
 from tests.cli.workspaces import CHECKLIST, PASSES, begun, in_process
-from tests.docs.pages import Command, commands, pages, spellings
+from tests.docs.pages import ROOT, Command, blocks, commands, pages, spellings, text_of
 from tests.report.hostile import build
 
 PHASES = (("baseline", 0), ("vector_storage", 100), ("search_engine", 900))
@@ -215,3 +217,61 @@ def test_what_is_not_run_has_a_verb() -> None:
 def test_pages_show_commands() -> None:
     assert len(ALL) > 100
     assert len([line for line in RUN if runnable(line)]) > 30
+
+
+# The workflow of docs/verify.md
+
+
+def workflow_runs() -> list[str]:
+    """The command lines of its steps; a folded one is one line."""
+    (workflow,) = (block for block in blocks("docs/verify.md") if block.info == "yaml")
+    folded = re.sub(r"run: >\n((?: {10}.*\n)+)", lambda m: f"run: {' '.join(m[1].split())}\n",
+                    workflow.text)  # fmt: skip
+    return re.findall(r"^ +(?:- )?run: (.+)$", folded, re.MULTILINE)
+
+
+def test_the_steps_of_the_workflow_are_understood_and_fit_together() -> None:
+    (workflow,) = (block for block in blocks("docs/verify.md") if block.info == "yaml")
+    called, made = [], set()
+    for line in workflow_runs():
+        before, program, arguments = line.partition("bin/reactivate ")
+        if program:
+            assert before == "sudo ../venv/"
+            words = shlex.split(arguments)
+            called.append(" ".join(understood(words)))
+            assert words[:2] == ["-C", "stack"]
+            made |= {words[at + 1] for at, word in enumerate(words) if word in OUTPUTS}
+    assert called == ["calibrate", "verify"]
+    # What a later step reads is what `verify` was told to write, or what a workspace holds.
+    stack = Workspace(Path("stack"))
+    kept = re.search(r'path: "(.*)"', workflow.text)
+    assert kept is not None
+    read = {*kept[1].split("\\n"), *re.findall(r"run: cat (\S+)", workflow.text)}
+    assert read == {*made, str(stack.results), str(stack.ledger)}
+    assert made == {"verify.xml", "comment.md"}
+
+
+OUTPUTS = ("--junit", "--summary")
+
+
+# Installing
+
+
+def installs() -> list[tuple[str, str]]:
+    """Every call of pip that a page or a hint of the program shows."""
+    sources = [str(path.relative_to(ROOT)) for path in (ROOT / "reactivate").rglob("*.py")]
+    return [
+        (name, found)
+        for name in (*pages(), *sources)
+        for found in re.findall(r"pip install ([^\n\"`]*)", text_of(name))
+    ]
+
+
+def test_what_is_installed_is_a_checkout() -> None:
+    """No package index has `reactivate`, and what one may have some day is not this."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {f".[{extra}]" for extra in project["optional-dependencies"]}
+    assert len(installs()) > 6
+    for name, arguments in installs():
+        words = shlex.split(arguments.split("   ")[0].replace("|", " "), comments=True)
+        assert next(w for w in words if not w.startswith("-")) in {".", *extras}, (name, arguments)

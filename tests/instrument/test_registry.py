@@ -8,7 +8,7 @@ from reactivate.evidence import Check
 from reactivate.gate import crosscheck
 from reactivate.instrument.contract import Configurable
 from reactivate.instrument.registry import INSTRUMENTS, ON_DEMAND, instrument, instruments_of
-from reactivate.metrics import METRICS
+from reactivate.metrics import COMPUTED, METRICS
 from reactivate.run.overflow.measured import METRICS as PROVOKED
 
 ALWAYS = ["growth", "lifecycle", "deepest"]
@@ -55,6 +55,8 @@ def test_every_metric_has_its_instrument() -> None:
     provoked = {metric for metric in METRICS if METRICS[metric].instrument == "scenarios"}
     assert provoked < set(PROVOKED)
     assert measured | provoked | {crosscheck.METRIC} == set(METRICS)
+    # Only what no instrument measures needs none that was seen red.
+    assert {metric.instrument for metric in METRICS.values()} - set(INSTRUMENTS) == COMPUTED
 
 
 def test_those_with_a_file_of_their_own_can_be_configured() -> None:

@@ -222,6 +222,9 @@ def test_datasette_metadata_names_what_is_there(root: Path, project_root: Path) 
     path = project_root / "docs" / "export" / "datasette.json"
     database = json.loads(path.read_text(encoding="utf-8"))["databases"]["ledger"]
     connection = sqlite3.connect(root / "ledger.db")
+    every = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    internal = {"_sqlite_migrations", "sqlite_sequence"}
+    assert {row[0] for row in every} - internal == set(database["tables"])
     for table, about in database["tables"].items():
         columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         assert set(about["columns"]) == columns, table

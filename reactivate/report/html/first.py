@@ -84,10 +84,13 @@ def _standing(facts: Facts, only: Sequence[str], doubts: Sequence[str]) -> tuple
     if open_ or not states or (completed is None and not only):
         at = f"; open: {', '.join(open_)}" if open_ else ""
         return "look", f"**Not complete.** {far}{at}. Nothing is refused now."
-    since = "" if completed is None or only else f" since {completed.at[:16].replace('T', ' ')} UTC"
+    word = f"Complete since {completed.at[:16].replace('T', ' ')} UTC" if completed else ""
+    if only:
+        # A part of a campaign is not the campaign.
+        word, far = "Active", f"{far}; of the other phases nothing is said here"
     if doubts:
-        return "look", f"**Complete{since}, with doubts.** {far}; read below what is in doubt."
-    return "good", f"**Complete{since}, and nothing is in doubt.** {far}."
+        return "look", f"**{word}, with doubts.** {far}; read below what is in doubt."
+    return "good", f"**{word}, and nothing is in doubt.** {far}."
 
 
 def _states(facts: Facts, only: Collection[str]) -> Mapping[str, str]:
@@ -115,7 +118,7 @@ def _counted(facts: Facts, only: Collection[str]) -> list[str]:
 
 def _rest(total: int, what: str) -> list[str]:
     more = total - _MOST
-    return [f"- and {more:,} more {what}, [below](#refusals)"] if more > 0 else []
+    return [f"- and {more:,} more {what}, below"] if more > 0 else []
 
 
 # Refusals

@@ -13,7 +13,7 @@ from reactivate.errors import WorkspaceError
 from reactivate.evidence import Check
 from reactivate.files import replace_file, replace_files
 from reactivate.report.analysis.evidence import Evidence
-from reactivate.report.analysis.markup import file_part, prose
+from reactivate.report.analysis.markup import code, file_part, prose
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.scenarios import ScenarioFacts, read_by_hand, read_scenarios
 from reactivate.report.analysis.shape import Shape, read_shape
@@ -125,7 +125,8 @@ def _page(facts: Facts, folders: Folders, only: Sequence[str], stale: Stale) -> 
     )
     whole = not only
     title = page_title(facts)
-    parts = [markdown([f"# {prose(title)}", ""])]
+    named = "" if whole else f": {', '.join(code(name) for name in only)}"
+    parts = [markdown([f"# {prose(title)}{named}", ""])]
     parts.append(first_screen(facts, links, stale, only, _picture_files(folders)))
     parts.append(_legend(folders))
     contents = [("summary", "Where it stands"), ("refusals", "Refusals")] if whole else []

@@ -114,7 +114,7 @@ class Campaign:
         self.decided("advanced")
         self.decided("completed")
 
-    def page(self, stale: Stale | None = None) -> tuple[str, str]:
+    def page(self, stale: Stale | None = None, *only: str) -> tuple[str, str]:
         """The kind of the verdict, and the text of the first screen."""
         folders = Folders(
             ledger=self.root / "ledger.db",
@@ -122,7 +122,8 @@ class Campaign:
             decisions=self.root / "docs" / "decisions",
             page=self.root / "results" / "report" / "index.html",
         )
-        html = render_report(folders, stale={} if stale is None else stale).html
+        found_stale = {} if stale is None else stale
+        html = render_report(folders, components=only, stale=found_stale).html
         found = re.search(r'<div class="verdict (\w+)-side">(.*?)</div>', html, re.DOTALL)
         assert found is not None
         self.html = found[2]
@@ -259,3 +260,13 @@ def test_an_instrument_that_was_never_seen_red_is_in_doubt(
     assert kind == "look"
     missing = "; ".join(name for name in SEEN_RED if name not in seen)
     assert f"not seen red: {missing}" in text
+
+
+def test_a_part_of_a_campaign_is_not_called_complete(campaign: Campaign) -> None:
+    campaign.complete(*SEEN_RED)
+    campaign.checked("baseline", Check.BASELINE, "stack.peak <= 1 MiB", Verdict.FAIL)
+    campaign.decided("refused", "baseline")
+    kind, text = campaign.page({}, "search")
+    assert kind == "good"
+    assert "Active, and nothing is in doubt. 1 of 1 phase is active; of the other" in text
+    assert "Complete" not in text
