@@ -174,16 +174,18 @@ def _elsewhere(error: MountError, before: set[Path], workspace: Workspace) -> Mo
     """A mount that appeared somewhere else meanwhile explains why none came where it should."""
     own = workspace.run.resolve()
     new = [
-        mount.mountpoint
+        str(mount.mountpoint)
         for mount in procfs.fuse_mounts()
         if mount.mountpoint not in before and not mount.mountpoint.is_relative_to(own)
     ]
     if not new:
         return error
+    # Others mount, too: only the user knows which is the daemon's.
+    one = new[0] if len(new) == 1 else "DIR"
     return MountError(
         error.what,
-        why=f"something was mounted on {new[0]} meanwhile; is that the daemon's?\n{error.why}",
-        hint=f"fusermount3 -u {new[0]}, and give the daemon {{mountpoint}}",
+        why=f"mounted meanwhile: {', '.join(new)}; by the daemon?\n{error.why}",
+        hint=f"fusermount3 -u {one}, and give the daemon {{mountpoint}}",
     )
 
 
