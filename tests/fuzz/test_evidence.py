@@ -343,6 +343,25 @@ def test_the_ledgers_own_reader(text: str) -> None:
     assert "NaN" not in text or '"' in text
 
 
+@pytest.mark.parametrize("value", ['"7"', "true", "7.5", "-1", "[]"])
+def test_no_part_of_a_death_comes_out_of_something_else(value: str, tmp_path: Path) -> None:
+    document, path = json.loads(DEATH), tmp_path / "death.json"
+    path.write_text(DEATH)
+    assert read_record(path).tid == 7
+    # The others are for people; the reader does not ask for them.
+    unread = {"pid", "code", "instruction_pointer", "stack_start", "format"}
+    numbers = [
+        way for way in ways(document) if type(at(document, way)) is int and way[0] not in unread
+    ]
+    assert len(numbers) == 14
+    for way in numbers:
+        if way[0] in ("mappings", "files") and value == "-1":
+            continue
+        path.write_text(with_value(document, way, value))
+        with pytest.raises(MeasurementError, match="death"):
+            read_record(path)
+
+
 def test_a_pipe_is_no_evidence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "chain.json")
     with pytest.raises(MeasurementError) as told:
