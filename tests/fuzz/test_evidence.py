@@ -59,7 +59,8 @@ _FILES: dict[str, tuple[tuple[str, str], ...]] = {
         ("smallest_stack/main.json", json.dumps(_SEARCH)),
     ),
 }
-READERS = (
+_AT_ONCE = 4
+READERS: tuple[list[str], ...] = (
     ["status"], ["ledger", "verify"], ["ledger", "replay"], ["log"], ["history", "stack.peak"],
     ["export", "--format", "json"], ["export", "--format", "csv"],
     ["export", "--format", "prometheus"], ["export", "--format", "folded"],
@@ -173,14 +174,14 @@ def test_evidence_with_a_fitting_digest(
     undo: list[tuple[Path, str]] = []
     try:
         forge(workspace.ledger, lambda rows: undo.extend(_damage_files(workspace, rows, seed)))
-        _ask(workspace, capsys)
+        _ask(workspace, capsys, Random(seed).sample(READERS, _AT_ONCE))
     finally:
         for path, text in undo:
             path.write_text(text)
         shutil.copy(kept, workspace.ledger)
 
 
-@pytest.mark.parametrize("value", ['"9"', "true", "9.0", "-9", "1e400"])
+@pytest.mark.parametrize("value", ['"9"', "true"])
 def test_a_number_of_another_type_is_not_measured(
     value: str, made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +237,7 @@ def _damage_rows(connection: sqlite3.Connection, seed: int) -> None:
             connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE {name} = ?', (cell, *key))
 
 
-@examples(0.4)
+@examples(0.3)
 @given(seed=SEEDS)
 def test_rows_under_a_chain_that_fits(
     seed: int, made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
@@ -244,7 +245,7 @@ def test_rows_under_a_chain_that_fits(
     workspace, kept = made
     try:
         forge(workspace.ledger, lambda connection: _damage_rows(connection, seed))
-        _ask(workspace, capsys)
+        _ask(workspace, capsys, Random(seed).sample(READERS, _AT_ONCE))
     finally:
         shutil.copy(kept, workspace.ledger)
 
