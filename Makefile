@@ -63,6 +63,7 @@ docs: setup
 soak: setup
 	$(BIN)/python -m tests.reliability.soak
 	FUZZ_EXAMPLES=400 $(BIN)/python -m pytest -q --timeout 1800 tests/fuzz
+	$(BIN)/python -m tests.fuzz.guided 60
 
 example: setup
 	$(BIN)/python -m reactivate tour --example docs/example

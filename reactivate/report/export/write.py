@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from reactivate.errors import MeasurementError, WorkspaceError
+from reactivate.files import refuse_devices
 from reactivate.report.analysis.evidence import Evidence
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.shape import read_shape
@@ -77,6 +78,7 @@ def write_file(pieces: Iterable[str], path: Path) -> int:
     part = path.with_name(f".{path.name}.part")
     size_bytes = 0
     try:
+        refuse_devices(path)
         with part.open("wb") as file:
             for piece in pieces:
                 size_bytes += file.write(piece.encode("utf-8", "backslashreplace"))
