@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 
+_MOST_BYTES = 64 << 20
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -42,9 +43,16 @@ def open_plain(path: Path) -> BufferedReader:
 
 
 def read_plain(path: Path) -> bytes:
-    """The content of a plain file. Errors: see `open_plain`."""
+    """The content of a plain file of what people and we write: settings, records, decisions.
+
+    Raises:
+        OSError: see `open_plain`; or it is too large to be one.
+    """
     with open_plain(path) as file:
-        return file.read()
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MOST_BYTES >> 20} MiB", str(path))
+    return content
 
 
 def _require_plain(path: Path, status: os.stat_result) -> None:
