@@ -10,6 +10,7 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
+_MOST_BYTES = 64 << 20
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -42,10 +43,21 @@ def open_plain(path: Path) -> BufferedReader:
         raise
 
 
-def read_plain(path: Path, *, most_bytes: int = -1) -> bytes:
-    """The content of a plain file, or its first bytes. Errors: see `open_plain`."""
+def read_plain(path: Path, *, most_bytes: int | None = None) -> bytes:
+    """The content of a plain file of what people and we write: settings, records, decisions.
+
+    Args:
+        path: the file.
+        most_bytes: no more than its first bytes, however large it is.
+
+    Raises:
+        OSError: see `open_plain`; or it is too large to be one.
+    """
     with open_plain(path) as file:
-        return file.read(most_bytes)
+        content = file.read(_MOST_BYTES + 1 if most_bytes is None else most_bytes)
+    if most_bytes is None and len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MOST_BYTES >> 20} MiB", str(path))
+    return content
 
 
 def _require_plain(path: Path, status: os.stat_result) -> None:

@@ -25,13 +25,13 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_it_is_not_read(odd: Path) -> None:
-    with pytest.raises(OSError, match="this is no regular file"):
+    with pytest.raises(OSError, match="it is a"):
         read_file(odd)
 
 
 def test_it_is_not_replaced(odd: Path) -> None:
     before = odd.lstat()
-    with pytest.raises(OSError, match="this is no regular file"):
+    with pytest.raises(OSError, match="it is a"):
         replace_file(odd, b"x")
     with pytest.raises(WorkspaceError, match="cannot be written"):
         write_file(["x"], odd)

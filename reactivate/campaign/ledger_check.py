@@ -21,7 +21,7 @@ from reactivate.errors import (
     ReactivateError,
     UsageError,
 )
-from reactivate.files import read_plain
+from reactivate.files import open_plain
 from reactivate.ledger.artifacts import record_artifacts
 from reactivate.ledger.audit import Audit, Finding, audit
 from reactivate.ledger.connection import connect_reader, is_begun, translated
@@ -256,7 +256,8 @@ def _calibrations(workspace: Workspace, events: Sequence[Event]) -> Iterator[Fin
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(read_plain(path)).hexdigest()
+        with open_plain(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise LedgerError(
             f"{path} cannot be read", why=error.strerror or str(error), hint=f"ls -l {path}"

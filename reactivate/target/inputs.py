@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reactivate.files import read_plain
+from reactivate.files import open_plain
 from reactivate.target.command import BUILD_FIELDS, effect_of, expand
 from reactivate.target.configuration import command_text
 from reactivate.target.model import TargetSpec
@@ -55,6 +55,7 @@ def _probes(spec: TargetSpec, workspace: Workspace) -> Iterator[tuple[str, Path]
 
 def _content(path: Path) -> str:
     try:
-        return hashlib.sha256(read_plain(path)).hexdigest()
+        with open_plain(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "unreadable"

@@ -91,6 +91,19 @@ def test_what_is_no_file_is_told_at_once(made: Path, tmp_path: Path) -> None:
         assert name in text, arguments
 
 
+@pytest.mark.parametrize("name", ["configs/instruments.toml", READ[-1]])
+def test_what_is_too_large_is_not_read(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    planted = _planted(made, tmp_path / "w", name)
+    planted.touch()
+    os.truncate(planted, 65 << 20)
+    told = Here(Workspace(tmp_path / "w"), capsys)("next", "--yes")
+    assert told.code in (ExitCode.ENVIRONMENT, ExitCode.LEDGER)
+    assert f"{planted}" in told.err
+    assert "it is larger than 64 MiB" in told.err
+
+
 @pytest.mark.parametrize("name", LEDGER)
 def test_a_link_in_the_place_of_the_ledger_is_refused_by_every_verb(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
