@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reactivate.errors import WorkspaceError
-from reactivate.files import read_file, replace_file
+from reactivate.files import read_plain, replace_file
 from reactivate.report.export.write import write_file
 
 
@@ -26,7 +26,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_it_is_not_read(odd: Path) -> None:
     with pytest.raises(OSError, match="it is a"):
-        read_file(odd)
+        read_plain(odd)
 
 
 def test_it_is_not_replaced(odd: Path) -> None:
