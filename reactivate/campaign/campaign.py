@@ -64,8 +64,14 @@ def opened(workspace: Workspace) -> Iterator[Campaign]:
 
 
 @contextmanager
-def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
-    """What steps stand on, open for writing, and what a killed call had left; see `opened`."""
+def grounded(workspace: Workspace, *, decides: bool = True) -> Iterator[tuple[Ground, list[Line]]]:
+    """What steps stand on, open for writing, and what a killed call had left; see `opened`.
+
+    Args:
+        workspace: of the campaign.
+        decides: whether something may be decided. If not, a new ledger may begin beside a decision
+            log that is there already, as in a fresh clone of a campaign: nothing is written to it.
+    """
     require_no_links(workspace)
     settings = workspace.settings()
     checklist = load(settings.checklist)
@@ -74,7 +80,8 @@ def grounded(workspace: Workspace) -> Iterator[tuple[Ground, list[Line]]]:
     # Whatever is wrong in there is told before anything is built; it reads the whole file.
     workspace.instrument_settings("watermark")
     _same_components(checklist.components, tuple(c.id for c in spec.components), spec.name)
-    require_own_log(workspace.ledger, workspace.decisions)
+    if decides or workspace.ledger.exists():
+        require_own_log(workspace.ledger, workspace.decisions)
     with Ledger.open(workspace.ledger, writer=True) as ledger:
         removed = reap(workspace)
         interrupted = ledger.interrupt_open_attempts(_GONE)

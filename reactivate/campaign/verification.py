@@ -77,7 +77,7 @@ def verify(
         LedgerError: it cannot be recorded.
     """
     begun = time.monotonic()
-    with grounded(workspace) as (ground, _):
+    with grounded(workspace, decides=False) as (ground, _):
         passage = replay(ground.ledger.events(), now=ground.checklist)
         phases = _phases(ground, passage, only, everything=everything)
         verified = _opened(ground, phases)
