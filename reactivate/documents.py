@@ -63,7 +63,7 @@ def parse_json(raw: bytes) -> Any:
 
     Raises:
         ValueError: it is no JSON, nested deeper than `MOST_LEVELS`, names a key twice, or holds a
-            number or half of a character that nothing of ours writes.
+            number that nothing of ours writes.
     """
     try:
         found = _DECODER.decode(raw.decode("utf-8"))
@@ -137,7 +137,7 @@ def refuse_deep(found: object, refuse: Callable[[Any], None] | None = None) -> N
 
     Args:
         found: what Python's reader made of it.
-        refuse: is given each value and each key, to refuse it.
+        refuse: is given each value, to refuse it.
 
     Raises:
         ValueError: it is deeper than `MOST_LEVELS`, or as `refuse` does.
@@ -151,9 +151,7 @@ def refuse_deep(found: object, refuse: Callable[[Any], None] | None = None) -> N
         around = [value for value in level if type(value) in (dict, list)]
         if not around:
             return
-        keys = chain.from_iterable(v for v in around if type(v) is dict) if refuse else ()
-        inner = chain.from_iterable(v.values() if type(v) is dict else v for v in around)
-        level = [*inner, *keys]
+        level = [*chain.from_iterable(v.values() if type(v) is dict else v for v in around)]
     raise ValueError(_TOO_DEEP)
 
 
@@ -162,9 +160,5 @@ def _refuse(value: Any) -> None:
     if kind is int:
         if not -(1 << 63) <= value < 1 << 64:
             raise ValueError("a number does not fit into 64 bits")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise ValueError("a number is not finite")
-    elif kind is str and not value.isascii():
-        # Names of files may be no UTF-8; what stands for their bytes is let through.
-        value.encode("utf-8", "surrogateescape")
+    elif kind is float and not math.isfinite(value):
+        raise ValueError("a number is not finite")

@@ -310,7 +310,10 @@ def _fits_together(file: TomlFile, scenario: Scenario) -> None:
     """What single keys cannot know."""
     swept: tuple[Setting | None, ...] = scenario.sweep.values if scenario.sweep else (None,)
     for index, call in enumerate(scenario.calls):
-        needed = {need: None for value in swept for need in call.filled(value).needs}
+        try:
+            needed = {need: None for value in swept for need in call.filled(value).needs}
+        except KeyError:  # a value is missing, which is a fault by itself
+            continue
         for need in needed:
             if need not in scenario.components:
                 file.fault(

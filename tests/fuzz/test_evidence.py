@@ -277,8 +277,7 @@ _REFUSED = {
     "too long": b'{"a": 1' + b"0" * 400 + b"}", "no end of digits": b'{"a": ' + b"9" * 9999 + b"}",
     "twice": b'{"a": 1, "a": 2}', "twice within": b'[{"b": {"a": 1, "a": 1}}]',
     "UTF-16": '{"a": 1}'.encode("utf-16"), "no UTF-8": b'{"a": "\xff"}',
-    "a mark": b"\xef\xbb\xbf{}",
-    "half": b'{"a": "\\ud800"}', "half a key": b'[{"\\uDBFF": 1}]', "nothing": b"", "two": b"{} {}",
+    "a mark": b"\xef\xbb\xbf{}",  "nothing": b"", "two": b"{} {}",
     "nested": b"[" * 65 + b"]" * 65, "nested deep": b"[" * 100_000 + b"]" * 100_000,
     "nested tables": b'{"a":' * 65 + b"1" + b"}" * 65, "cut": b'{"a": [1,', "a zero": b"[\0]",
 }  # fmt: skip
@@ -295,7 +294,7 @@ def test_what_nothing_of_ours_writes_is_refused(raw: bytes, tmp_path: Path) -> N
 
 
 def test_names_that_are_no_text_and_64_levels_are_read() -> None:
-    assert parse_json(b'{"a": "\\udcff"}') == {"a": "\udcff"}
+    assert parse_json(b'{"a": "\\udcff\\ud83d"}') == {"a": "\udcff\ud83d"}
     assert parse_json(b"[" * 64 + b"]" * 64)
     assert parse_json(b"[18446744073709551615, -9223372036854775808]")
 

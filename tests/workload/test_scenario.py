@@ -334,3 +334,13 @@ def test_none_and_unreadable(tmp_path: Path) -> None:
         load_scenario(tmp_path / "absent.toml")
     with pytest.raises(ConfigurationError, match="is not TOML"):
         load_scenario(written(tmp_path, "title = "))
+
+
+def test_a_suite_without_its_name_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        'title = "x"\ncategory = "baseline"\ncomponents = ["vector_storage"]\n'
+        'expect = "survives"\n\n[[exercise]]\nname = "suite"\n'
+    )
+    with pytest.raises(ConfigurationError, match="fault"):
+        load_scenario(path, components={"vector_storage"})
