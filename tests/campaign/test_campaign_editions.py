@@ -71,7 +71,7 @@ def writing(workspace: Workspace) -> Iterator[Ground]:
 
 
 def baseline_measured(workspace: Workspace) -> None:
-    """The minimal build went through its gate."""
+    """The minimal build went through its first gate."""
     with opened(workspace) as campaign:
         confirm_all(campaign)
     with writing(workspace) as ground:
@@ -129,7 +129,7 @@ def test_status_shows_an_edit_before_it_is_recorded(workspace: Workspace) -> Non
     setup_done(workspace)
     baseline_measured(workspace)
     before = review(workspace)
-    assert before.phases[1].state == "documenting"
+    assert before.phases[1].state == "trace check"
     recorded = events(workspace)
     edit(workspace, "`stack.idle <= 5% of stack.limit`", "`stack.idle <= 4% of stack.limit`")
     edit(workspace, "- [ ] Somebody with the right to say no reads the refusals\n", "")
