@@ -54,6 +54,26 @@ def test_arms_take_turns_in_alternating_order_and_warm_up_is_not_counted() -> No
     assert [len(arm.samples) for arm in arms] == [3, 3]
 
 
+def test_the_daemon_that_is_timed_is_the_last_that_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(os, "statvfs", lambda path: asked.append(Path(path).name))
+    timed: list[tuple[str, list[str]]] = []
+
+    def run(folder: Path, repetition: int) -> None:
+        timed.append((folder.parent.name, asked.copy()))
+        asked.clear()
+
+    operation = Operation(name="op", suite="t", opcodes=(), run=run)
+    roles = {"a": Role.SUBJECT, "b": Role.BASELINE, "c": Role.PREVIOUS}
+    arms = tuple(Arm(role=role, folder=tmp_path / name / "f") for name, role in roles.items())
+    take_turns(operation, arms, range(4), 1, [tmp_path / name for name in roles])
+    assert len(timed) == 3 * 5
+    for own, order in timed:
+        assert sorted(order) == ["a", "b", "c"] and order[-1] == own
+
+
 def test_the_collector_is_off_while_the_clock_runs_and_on_afterwards() -> None:
     states = []
     operation = Operation(
