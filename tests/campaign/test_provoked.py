@@ -242,7 +242,7 @@ def test_a_changed_note_is_a_forgery(own: Workspace) -> None:
 
 def test_analyses_show_it_and_say_that_it_counts_for_nothing(own: Workspace) -> None:
     without = analyses(own)
-    assert "0 scenarios run by hand" in without["stack-overflow.md"]
+    assert "run by hand (`reactivate overflow`): 0;" in without["stack-overflow.md"]
     provoke(own)
     provoke(own, expect=Expectation.OVERFLOWS)
     files = analyses(own)

@@ -213,7 +213,7 @@ def test_a_note_of_the_wrong_form_links_nowhere(root: Path) -> None:
             ledger.provoked(data, outcome="expected", environment={}, folder="overflow/odd",
                             artifacts=(), started=utc_now())  # fmt: skip
     text = rendered(root)["stack-overflow.md"]
-    assert "of 4 scenarios run by hand" in text
+    assert "run by hand (`reactivate overflow`): 4;" in text
     assert "secret" not in text
 
 

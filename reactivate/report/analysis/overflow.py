@@ -41,9 +41,9 @@ def overflow_analysis(evidence: Evidence, shape: Shape) -> str:
     lines = [
         "# Stack overflow",
         "",
-        f"From the ledger and the evidence files of its {len(ran):,} finished overflow checks and "
-        f"of {len(by_hand):,} scenarios run by hand (`reactivate overflow`). What was run by hand "
-        "is marked so, and counts for no gate.",
+        f"From the ledger and its evidence files. Finished overflow checks: {len(ran):,}. Scenarios "
+        f"run by hand (`reactivate overflow`): {len(by_hand):,}; they are marked so, and count for "
+        "no gate.",
         "",
     ]
     lines += _scenario_section(evidence, scenarios)
@@ -78,7 +78,7 @@ def _death_section(evidence: Evidence, deaths: Sequence[Death]) -> list[str]:
     lines += [
         f"{len(deaths):,} on record, {len(deaths) - len(unwanted):,} of them asked for: "
         "below the smallest stack, or by a scenario that expects them. "
-        f"{sum(death.by_hand for death in deaths):,} of all were provoked by hand.",
+        f"Of all, provoked by hand: {sum(death.by_hand for death in deaths):,}.",
         "",
     ]
     ordered = [*unwanted, *(death for death in deaths if death.provoked)]
