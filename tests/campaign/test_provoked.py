@@ -253,7 +253,7 @@ def test_analyses_show_it_and_say_that_it_counts_for_nothing(own: Workspace) -> 
     assert any("| linear | 28,412 B + 2,160 B × ef |" in row for row in rows)
     assert any("| 104 KiB |" in row and "dies with 100 KiB" in row for row in rows)
     assert "2 on record, 1 of them asked for" in text
-    assert "2 of all were provoked by hand" in text
+    assert "Of all, provoked by hand: 2." in text
     assert "2,048 each" in text, "the call chain"
     assert "by hand; no gate counts it" in text.lower()
     (row,) = [line for line in text.splitlines() if "1 **not as expected** |" in line]
