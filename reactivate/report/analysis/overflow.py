@@ -41,9 +41,9 @@ def overflow_analysis(evidence: Evidence, shape: Shape) -> str:
     lines = [
         "# Stack overflow",
         "",
-        f"From the ledger and its evidence files. Finished overflow checks: {len(ran):,}. Scenarios "
-        f"run by hand (`reactivate overflow`): {len(by_hand):,}; they are marked so, and count for "
-        "no gate.",
+        f"From the ledger and its evidence files. Finished overflow checks: {len(ran):,}. "
+        f"Scenarios run by hand (`reactivate overflow`): {len(by_hand):,}; they are marked so, and "
+        "count for no gate.",
         "",
     ]
     lines += _scenario_section(evidence, scenarios)

@@ -75,7 +75,8 @@ def _standing(facts: Facts, only: Sequence[str], doubts: Sequence[str]) -> tuple
         return "look", "**Nothing was begun.** The ledger is empty: nothing below is measured."
     states = _states(facts, only)
     active = sum(state == "active" for state in states.values())
-    far = f"{active:,} of {len(states):,} {'phases are' if len(states) > 1 else 'phase is'} active"
+    phases = "phases are" if len(states) > 1 else "phase is"
+    far = f"{active:,} of {len(states):,} measured {phases} active"
     refused = [code(name) for name, state in states.items() if state == "refused"]
     if refused:
         return "bad", f"**Refused** at {', '.join(refused)}. Not complete: {far}."
@@ -112,7 +113,7 @@ def _counted(facts: Facts, only: Collection[str]) -> list[str]:
     verdicts = ", ".join(f"{counts[v]:,} {v.value}" for v in Verdict if v in counts) or "none"
     return [
         f"Newest verdicts: {verdicts}. {attempts:,} attempts, {len(own):,} decisions, "
-        f"{refused:,} of them refusals."
+        f"refusals: {refused:,}."
     ]
 
 

@@ -144,7 +144,7 @@ def test_a_whole_campaign_without_doubt_is_green_and_says_what_was_mended(
     kind, text = campaign.page()
     assert kind == "good", text
     for said in (
-        "UTC, and nothing is in doubt. 2 of 2 phases are active.",
+        "UTC, and nothing is in doubt. 2 of 2 measured phases are active.",
         "search was refused (why, decision 2): stack.peak <= 1 MiB: 2.69 MiB (search) against "
         "1.00 MiB. Who used the stack: walk × 1,301 × 2,160 B, picture.",
         'Fixed by the setting search.implementation, "recursive" → "iterative": attempt 5 '
@@ -160,7 +160,7 @@ def test_a_refusal_that_stands_is_red(campaign: Campaign) -> None:
     campaign.refused()
     kind, text = campaign.page()
     assert kind == "bad"
-    assert "Refused at search. Not complete: 1 of 2 phases are active." in text
+    assert "Refused at search. Not complete: 1 of 2 measured phases are active." in text
     assert "Not fixed: it was not measured again." in text
 
 
@@ -169,7 +169,7 @@ def test_half_way_is_for_a_person_to_look_at(campaign: Campaign) -> None:
     campaign.baseline()
     kind, text = campaign.page()
     assert kind == "look"
-    assert "Not complete. 1 of 2 phases are active; open: search." in text
+    assert "Not complete. 1 of 2 measured phases are active; open: search." in text
     assert "Nothing was refused." in text
 
 
@@ -268,5 +268,5 @@ def test_a_part_of_a_campaign_is_not_called_complete(campaign: Campaign) -> None
     campaign.decided("refused", "baseline")
     kind, text = campaign.page({}, "search")
     assert kind == "good"
-    assert "Active, and nothing is in doubt. 1 of 1 phase is active; of the other" in text
+    assert "Active, and nothing is in doubt. 1 of 1 measured phase is active; of the other" in text
     assert "Complete" not in text

@@ -322,7 +322,7 @@ def test_a_refusal_that_nobody_answered_says_so(tmp_path: Path) -> None:
     assert "it was not measured again." in text
     assert "trace: still running" in text
     assert "search: no finished overflow check" in text
-    assert "Refused at search. Not complete: 0 of 1 phase is active." in text
+    assert "Refused at search. Not complete: 0 of 1 measured phase is active." in text
 
 
 def test_pictures_of_an_earlier_time_are_removed_and_those_of_others_stay(measured: Path) -> None:
