@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TypeVar, TypeVarTuple
@@ -50,6 +49,8 @@ def run(work: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments)
     Trio tells where it may be interrupted only by a handler of its own, and sets one only in the
     place of Python's.
     """
+    import threading  # what waits for nothing, as `status`, needs neither
+
     import trio
 
     ours = threading.current_thread() is threading.main_thread() and any(
