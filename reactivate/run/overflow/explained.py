@@ -14,12 +14,11 @@ def explanation_of(step: StepResult, evidence: str) -> Explanation:
         step: one whose daemon died.
         evidence: the evidence file that has all of it.
     """
+    death = f"{step.step.label}: {step.text}" if step.text else ""
     chain = None if step.cause is None else step.cause.chain
     if step.cause is None or chain is None:
         missing = step.text if step.cause is None else step.cause.chain_missing
-        return Explanation(
-            operation=step.during, missing=missing, evidence=evidence, death=step.text
-        )
+        return Explanation(operation=step.during, missing=missing, evidence=evidence, death=death)
     return Explanation(
         operation=step.during,
         thread=step.cause.thread,
@@ -35,7 +34,7 @@ def explanation_of(step: StepResult, evidence: str) -> Explanation:
             for row in fold(chain)
         ),
         evidence=evidence,
-        death=f"{step.step.label}: {step.text}",
+        death=death,
         remarks=_remarks(step),
     )
 
