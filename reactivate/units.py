@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from reactivate.errors import UsageError
 from reactivate.evidence import Dimension
@@ -94,10 +95,20 @@ def parse_duration_ns(text: str) -> int:
     return _parse(text, Dimension.NANOSECONDS, "a duration", "5 ms")
 
 
+_MOST_DIGITS: Final = 30
+"""Far more than 64 bits need, and than Python refuses to read."""
+
+
 def _parse(text: str, dimension: Dimension, wanted: str, example: str) -> int:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise UsageError(f"`{text}` is not {wanted}", hint=f"write {wanted} like `{example}`")
+    if len(match["number"]) > _MOST_DIGITS:
+        raise UsageError(
+            f"`{text[:_MOST_DIGITS]}…` is not {wanted}",
+            why=f"it has more than {_MOST_DIGITS} digits",
+            hint=f"write {wanted} like `{example}`",
+        )
     name = match["unit"] or ("B" if dimension is Dimension.BYTES else "")
     unit = find_unit(name)
     if unit is None:

@@ -87,6 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here.mkdir()
     os.mkfifo(here / "pipe")
     (here / "folder").mkdir()
+    (here / "without").mkdir()  # no word names it, so nothing ever makes a workspace there
     (here / "loop").symlink_to("loop")
     (here / "zero").symlink_to("/dev/zero")
     (here / "null").symlink_to("/dev/null")
@@ -118,7 +119,7 @@ def soon() -> Iterator[None]:
 
 def ask(verb: str, line: list[str], place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Type it, and see that it ends as the contract says."""
-    where = "w" if verb not in RUN else "folder"
+    where = "w" if verb not in RUN else "without"
     with soon():
         told = in_process(["-C", str(place / where), *line], capsys)
     assert told.code in set(ExitCode) - {ExitCode.BUG}, (line, told)
