@@ -88,6 +88,14 @@ def test_every_edited_decision_file_is_found(workspace: Workspace) -> None:
     assert not whats(look(workspace))
 
 
+def test_an_index_cut_at_a_line_is_found(workspace: Workspace) -> None:
+    path = workspace.decisions / "README.md"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    for rows in range(1, 4):
+        path.write_text("".join(lines[:-rows]), encoding="utf-8")
+        assert whats(look(workspace)) == ["README.md is not what the ledger says"], rows
+
+
 def test_what_a_kill_leaves_of_the_log_is_no_finding(workspace: Workspace) -> None:
     """Killed after the commit, before or while the files were written."""
     files = sorted(workspace.decisions.glob("0*.md"))

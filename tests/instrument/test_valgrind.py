@@ -201,7 +201,7 @@ def test_a_report_that_is_not_finished_in_time_is_an_error(
     needs("valgrind", "valgrind")
     (tmp_path / "w").mkdir()
     made = Memcheck()
-    made.configure(written(tmp_path / "w", "[memcheck]\nstop_timeout_seconds = 0.001\n"))
+    made.configure(written(tmp_path / "w", "[memcheck]\nstop_timeout_seconds = 0.000000001\n"))
     with pytest.raises(MeasurementError, match="did not finish its report"):
         trio.run(made.measure, bench(tmp_path, MKDIR))
 
