@@ -92,6 +92,11 @@ def text(table: Mapping[str, Any], key: str) -> str:
     return _of(str, table, key)
 
 
+def flag(table: Mapping[str, Any], key: str) -> bool:
+    """Whether it is so, by the value at a key; raises as `whole` does."""
+    return _of(bool, table, key)
+
+
 def tables(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The list of tables at a key; raises as `whole` does."""
     found = _of(list, table, key)

@@ -19,6 +19,7 @@ SMALL = {
     "interruption",
     "metrics",
     "places",
+    "texts",
     "units",
     "procfs",
     "workspace",

@@ -147,8 +147,8 @@ def _gate(
 
 
 def _told(probe: Probe, left: int) -> tuple[Part, ...]:
-    from reactivate.report.analysis.markup import visible
     from reactivate.run.bisect import Answer
+    from reactivate.texts import visible
 
     styles = {Answer.GOOD: "green", Answer.BAD: "red", Answer.SKIPPED: "yellow"}
     return (
@@ -159,8 +159,8 @@ def _told(probe: Probe, left: int) -> tuple[Part, ...]:
 
 
 def _show(found: Culprit, gate: Gate, source: Path | None) -> None:
-    from reactivate.report.analysis.markup import visible
     from reactivate.run.bisect import Answer
+    from reactivate.texts import visible
 
     if found.certain:
         say(f"The gate {gate.name} was broken by")
@@ -185,8 +185,8 @@ def _show(found: Culprit, gate: Gate, source: Path | None) -> None:
 def _changes(found: Culprit) -> None:
     """The numbers that changed between the last good and the first bad commit."""
     from reactivate.cli.table import print_table
-    from reactivate.report.analysis.markup import visible
     from reactivate.report.analysis.values import quantity
+    from reactivate.texts import visible
 
     changed = _changed(found)
     rows = [

@@ -90,7 +90,6 @@ def _calibrate(
 
 
 def _just_so(only: tuple[str, ...], reporter: Reporter) -> Calibration:
-
     from reactivate.run.calibration import calibrate
     from reactivate.target.reap import reap_scratch
     from reactivate.target.scratch import scratch_folder

@@ -13,7 +13,6 @@ from reactivate.cli.table import print_table
 from reactivate.evidence import NotMeasured
 from reactivate.gate.difference import CHANGED, Change, Difference
 from reactivate.gate.statistics import ASSUMES
-from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.values import change as change_of
 from reactivate.report.analysis.values import quantity
 from reactivate.report.comparison import (
@@ -24,6 +23,7 @@ from reactivate.report.comparison import (
     check_name,
 )
 from reactivate.report.comparison_frames import ChainDifference, FrameDifference
+from reactivate.texts import visible
 from reactivate.units import format_bytes, format_count, format_ratio
 
 _STYLES = {Change.MORE: "red", Change.LESS: "green", Change.UNDECIDED: "yellow"}

@@ -90,7 +90,7 @@ def _harmless(text: str) -> str:
     """Names of files and what was typed may hold what a terminal would obey; it is written out."""
     if text.isprintable():
         return text
-    from reactivate.report.analysis.markup import visible
+    from reactivate.texts import visible
 
     return "".join(
         each if each in "\n\t" else visible(each) for each in re.split(r"([\n\t])", text)

@@ -42,10 +42,10 @@ def export(
     measured, and nothing in the workspace changes.
     """
     from reactivate.errors import UsageError
-    from reactivate.report.analysis.markup import visible
     from reactivate.report.analysis.reader import LedgerReader
     from reactivate.report.export.write import Format, write_file
     from reactivate.report.export.write import export as pieces_of
+    from reactivate.texts import visible
     from reactivate.tomlfile import nearest
 
     state: State = ctx.obj

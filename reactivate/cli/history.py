@@ -85,7 +85,7 @@ def _point(point: Point) -> dict[str, Any]:
 def _show(metric: str, points: tuple[Point, ...]) -> None:
     from reactivate.ledger.origin import origin_of
     from reactivate.report.analysis.history import sparkline
-    from reactivate.report.analysis.markup import visible
+    from reactivate.texts import visible
 
     if not points:
         say(f"{visible(metric)}: not measured in any attempt")
@@ -108,8 +108,8 @@ def _show(metric: str, points: tuple[Point, ...]) -> None:
 
 def _row(point: Point, width: int) -> None:
     from reactivate.evidence import NotMeasured
-    from reactivate.report.analysis.markup import visible
     from reactivate.report.analysis.values import quantity
+    from reactivate.texts import visible
 
     attempt, found = point.attempt, point.measurement
     if isinstance(found.value, NotMeasured):

@@ -30,7 +30,7 @@ def replay(
     from dataclasses import asdict
 
     from reactivate.campaign.replaying import replay_ledger
-    from reactivate.report.analysis.markup import visible
+    from reactivate.texts import visible
 
     state: State = ctx.obj
     found = replay_ledger(state.workspace())

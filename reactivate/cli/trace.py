@@ -191,7 +191,6 @@ def _writable(out: Path) -> None:
 
 
 def _run(job: _Job, parts: Sequence[str], top: int, quiet: bool) -> Trace:
-
     from reactivate.cli.progress import progress
     from reactivate.run.tracing import Part
     from reactivate.run.tracing import trace as run_trace

@@ -91,9 +91,7 @@ def _show_chain(chain: Document) -> None:
                 f"{row['depth_bytes']:,}",
                 f"{row['size_bytes']:,}",
                 row["location"],
-                Styled(
-                    "" if row["place"] == row["location"] else format_place(row["place"]), "dim"
-                ),
+                Styled(_place(row), "dim"),
             ]
             for row in chain["folded"]
         ],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reactivate.documents import read_json, shown, text, whole
+from reactivate.documents import flag, read_json, shown, text, whole
 from reactivate.elf.encoding import EncodingError
 from reactivate.elf.errors import BinaryError
 from reactivate.elf.image import Image, open_image
@@ -123,7 +123,7 @@ def read_record(path: Path) -> Record:
             core=path.with_name(Path(data["core"]).name),
             tid=Tid(whole(data, "tid")),
             thread_name=text(data, "thread_name"),
-            main=data["main"] is True,
+            main=flag(data, "main"),
             signal=whole(data, "signal"),
             address=None if data["address"] is None else Address(whole(data, "address")),
             stack_pointer=Address(whole(data, "stack_pointer")),

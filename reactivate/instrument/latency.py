@@ -259,7 +259,7 @@ def take_turns(
     arms: Sequence[Arm],
     repetitions: range,
     warmup: int,
-    mounts: Sequence[Path] = (),
+    mounts: Sequence[Path],
 ) -> None:
     """Time one operation on all arms; blocking, for a worker thread.
 

@@ -14,6 +14,7 @@ from typing import Final, Self
 from reactivate.documents import parse_json, text, whole
 from reactivate.errors import LedgerError, LedgerLockedError
 from reactivate.files import kind_of, open_plain
+from reactivate.texts import visible
 
 _UNKNOWN_HOLDER_SECONDS: Final = 1.0
 """How long to look again while the lock is held but its file names nobody who lives: a holder
@@ -96,19 +97,11 @@ def read_holder(path: Path) -> Holder | None:
             fields = parse_json(file.read(_MOST_BYTES))
         return Holder(
             pid=whole(fields, "pid"),
-            command=_harmless(text(fields, "command")),
-            since=_harmless(text(fields, "since")),
+            command=text(fields, "command"),
+            since=text(fields, "since"),
         )
     except (OSError, ValueError):
         return None
-
-
-def _harmless(words: str) -> str:
-    """Anybody's text, of which a terminal obeys nothing; bytes that are no UTF-8 stay."""
-    return "".join(
-        each if each.isprintable() or "\udc80" <= each <= "\udcff" else ascii(each)[1:-1]
-        for each in words
-    )
 
 
 def locked_error(path: Path, holder: Holder | None) -> LedgerLockedError:
@@ -121,8 +114,8 @@ def locked_error(path: Path, holder: Holder | None) -> LedgerLockedError:
             hint=f"fuser -v {path}     shows who it is; reading commands work meanwhile",
         )
     return LedgerLockedError(
-        f"{ledger} is being written by process {holder.pid} (`{holder.command}`) "
-        f"since {holder.since}",
+        f"{ledger} is being written by process {holder.pid} (`{visible(holder.command)}`) "
+        f"since {visible(holder.since)}",
         why="only one command may write at a time",
         hint="wait for it to end, then try again; `reactivate status` works meanwhile",
     )

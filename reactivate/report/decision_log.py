@@ -16,8 +16,9 @@ from reactivate.files import replace_files
 from reactivate.gate.judgement import Judgement
 from reactivate.ledger.queries import LedgerQueries
 from reactivate.ledger.records import JSON, AttemptRecord, Decision
-from reactivate.report.analysis.markup import code_block, prose, results_link, visible
+from reactivate.report.analysis.markup import code_block, prose, results_link
 from reactivate.report.campaign_report import CHAINS, FILE_NAME, render_campaign
+from reactivate.texts import visible
 from reactivate.units import format_quantity, format_ratio
 
 _BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|(?<!\d)[#>+\-*_=~]|(?<!\d)```)")

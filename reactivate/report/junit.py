@@ -13,8 +13,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from reactivate.evidence import Verdict
 from reactivate.gate.judgement import Judgement
-from reactivate.report.analysis.markup import visible
 from reactivate.report.verified import Ending, Gate, Verified
+from reactivate.texts import visible
 
 
 def junit(found: Verified) -> str:

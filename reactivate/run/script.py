@@ -6,12 +6,13 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import IO
 
 from reactivate.errors import UsageError
 from reactivate.target.death import describe_status
-from reactivate.target.scratch import scratch_folder
+from reactivate.target.scratch import temporary_folder
 from reactivate.workload.operation import Operation
 
 _LAST_BYTES = 500
@@ -42,7 +43,7 @@ def script_operation(script: Path, *, deadline_seconds: float) -> Operation:
 
     def run(folder: Path, repetition: int) -> None:
         environment = os.environ | {"REACTIVATE_REPETITION": str(repetition)}
-        with scratch_folder() as own, (own / "said").open("w+b") as said:
+        with tempfile.TemporaryFile(dir=temporary_folder()) as said:  # it has no name to be left
             try:
                 process = subprocess.Popen(
                     [path], cwd=folder, env=environment, start_new_session=True,

@@ -44,7 +44,7 @@ def test_arms_take_turns_in_alternating_order_and_warm_up_is_not_counted() -> No
         Arm(role=Role.SUBJECT, folder=Path("a")),
         Arm(role=Role.BASELINE, folder=Path("b")),
     )
-    take_turns(operation, arms, range(3), warmup=1)
+    take_turns(operation, arms, range(3), warmup=1, mounts=())
     runs = [(folder, repetition) for name, folder, repetition in seen if name == "run"]
     assert runs == [
         ("a", -1), ("b", -1),
@@ -83,7 +83,7 @@ def test_the_collector_is_off_while_the_clock_runs_and_on_afterwards() -> None:
         run=lambda folder, repetition: states.append(gc.isenabled()),
     )
     assert gc.isenabled()
-    take_turns(operation, (Arm(role=Role.SUBJECT, folder=Path()),), range(2), warmup=1)
+    take_turns(operation, (Arm(role=Role.SUBJECT, folder=Path()),), range(2), warmup=1, mounts=())
     assert states == [False] * 3
     assert gc.isenabled()
 

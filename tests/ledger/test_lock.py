@@ -123,7 +123,7 @@ def test_what_a_lock_says_is_shown_and_not_obeyed(path: Path, lock: Path) -> Non
         with pytest.raises(LedgerLockedError) as caught:
             Ledger.open(path, writer=True)
     assert caught.value.what.isprintable()
-    assert r"`\x1b[2Jgone\nnext: rm -r ~`" in caught.value.what
+    assert r"`\x1b[2Jgone\x0anext: rm -r ~`" in caught.value.what
 
 
 def test_another_file_under_the_name_of_the_lock_is_not_emptied(

@@ -16,13 +16,13 @@ from reactivate.errors import MeasurementError, WorkspaceError
 from reactivate.evidence import Measurement
 from reactivate.ledger import Ledger, utc_now
 from reactivate.ledger.provoked import ProvokedLedger
-from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.reader import KEYS, LedgerReader
 from reactivate.report.export import provoked
 from reactivate.report.export.document import SCHEMA, TABLES
 from reactivate.report.export.flat import COLUMNS
 from reactivate.report.export.folded import stack_lines
 from reactivate.report.export.write import Format, export, write_file
+from reactivate.texts import visible
 from tests.report.hostile import HOSTILE, build
 
 

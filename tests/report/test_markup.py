@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from reactivate.report.analysis.markup import code, link, prose, table, visible
+from reactivate.report.analysis.markup import code, link, prose, table
+from reactivate.texts import visible
 from tests.report.hostile import HOSTILE
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])

@@ -7,30 +7,16 @@ own, and no control character that a terminal or an editor would act on.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
+
+from reactivate.texts import visible
 
 _MEANING = re.compile(r"[\\`*\[\]<>~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 """What can begin markup anywhere. An underscore inside a word cannot."""
 _BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|[#+=-])")
 """What can begin a heading, a list or a rule at the start of a line."""
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _FENCE = re.compile(r"`+")
-
-
-def visible(text: str) -> str:
-    """The text with every control, direction and separator character written out: `\\x1b`."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_named(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
-
-
-def _named(character: str) -> str:
-    number = ord(character)
-    if number < 0x100:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def prose(text: str) -> str:

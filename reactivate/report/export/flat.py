@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from reactivate.ledger.connection import damaged
-from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.values import dimension_of
+from reactivate.texts import visible
 
 COLUMNS: Final = (
     "id", "phase", "step", "attempt", "started_at", "outcome", "metric", "value", "unit",

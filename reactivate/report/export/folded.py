@@ -13,9 +13,9 @@ from typing import Any
 from reactivate.evidence import Check, NotMeasured
 from reactivate.ledger.records import AttemptRecord
 from reactivate.report.analysis.evidence import Evidence
-from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.scenarios import read_by_hand, read_scenarios, tables, whole
 from reactivate.report.analysis.shape import Shape, latest
+from reactivate.texts import visible
 
 _MOST_ROWS = 512
 """Each line repeats all frames above its own; of longer chains the middle is one frame."""

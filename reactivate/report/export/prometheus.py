@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from reactivate.evidence import Check, Dimension, NotMeasured
 from reactivate.ledger.records import AttemptRecord
 from reactivate.metrics import METRICS
-from reactivate.report.analysis.markup import visible
 from reactivate.report.analysis.reader import LedgerReader
 from reactivate.report.analysis.shape import latest, read_shape
 from reactivate.report.analysis.values import dimension_of
+from reactivate.texts import visible
 
 _SUFFIX = {
     Dimension.BYTES: "bytes",

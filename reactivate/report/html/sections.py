@@ -23,7 +23,7 @@ from reactivate.report.analysis.component import (
     stack_section,
 )
 from reactivate.report.analysis.frames import frames_section
-from reactivate.report.analysis.markup import code, prose, table, visible
+from reactivate.report.analysis.markup import code, prose, table
 from reactivate.report.analysis.refusals import verdict_section
 from reactivate.report.analysis.requests import requests_section
 from reactivate.report.analysis.shape import PhaseShape
@@ -41,6 +41,7 @@ from reactivate.report.html.refused import refusals, told
 from reactivate.report.picture.bars import bars
 from reactivate.report.picture.icicle import icicle
 from reactivate.report.picture.svg import Picture
+from reactivate.texts import visible
 from reactivate.units import format_percent
 
 Stale = Mapping[str, str] | NotMeasured

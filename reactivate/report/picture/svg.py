@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from reactivate.report.analysis.markup import visible
+from reactivate.texts import visible
 
 WIDTH: Final = 960
 """Of every drawing, in its own units; a page scales it."""
